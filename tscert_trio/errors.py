@@ -1,0 +1,223 @@
+"""What can go wrong, as exceptions.
+
+::
+
+    TscertError
+     ├─ InvalidDomainError      a name that no certificate can be had for
+     ├─ ServeConfigError        a serve config that cannot be read; nothing was changed
+     ├─ SettingsError           options that make no sense; holds all faults at once
+     ├─ SourceError             a source of wanted names cannot be read just now
+     ├─ TargetError             a file that could not be written
+     └─ LocalAPIError           tailscaled did not do what was asked
+         ├─ UnreachableError        nobody listens on the socket, or tailscaled is still starting
+         ├─ AccessDeniedError       tailscaled does not let this user ask
+         ├─ NotACertDomainError     the name is not among the node's CertDomains
+         ├─ ReadOnlyStoreError      this replica may read certificates, not issue them
+         ├─ ControlError            the control server did not publish the DNS record
+         ├─ RateLimitedError        the CA wants silence; ``retry_after`` says how long
+         ├─ IssuanceTimeoutError    no answer in time
+         ├─ AlreadyReplacedError    an earlier renewal of this certificate blocks this one
+         ├─ AccountMismatchError    the certificate to replace belongs to another ACME account
+         ├─ StorageError            issued, but tailscaled could not store it
+         ├─ ValidationError         the CA could not verify the name
+         ├─ PausedError             the CA has paused the name
+         ├─ IssuanceError           every other failure of an issuance
+         └─ ProtocolError           the answer is not what the LocalAPI promises
+
+Every :exc:`LocalAPIError` says three things: ``str(error)`` is what happened, in tailscaled's words
+and on one line; :attr:`~LocalAPIError.meaning` is what that means; :attr:`~LocalAPIError.remedy` is
+what to do.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import timedelta
+
+
+class TscertError(Exception):
+    """Base of all errors of this package. ``str(error)`` is one line."""
+
+
+class InvalidDomainError(TscertError, ValueError):
+    """A name that is no DNS name, so no certificate can be had for it."""
+
+
+class ServeConfigError(TscertError, ValueError):
+    """A serve config that cannot be read. It names the place; nothing was changed."""
+
+
+class SettingsError(TscertError, ValueError):
+    """Options that make no sense.
+
+    Attributes:
+        faults: one line for each fault.
+    """
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        super().__init__("; ".join(faults))
+        self.faults = tuple(faults)
+
+
+class SourceError(TscertError):
+    """A source of wanted names cannot be read just now; the last good names stay."""
+
+
+class TargetError(TscertError):
+    """A certificate or key could not be written where it was wanted."""
+
+
+class LocalAPIError(TscertError):
+    """tailscaled did not do what was asked.
+
+    Attributes:
+        status: the HTTP status, or ``None`` where there was no answer.
+        meaning: what it means, in our words.
+        remedy: what to do about it.
+        reached_ca: whether the certificate authority saw the request; ``None`` is "perhaps".
+        counted: whether it counts as a failure in a row (``docs/design.rst``, "What failed").
+    """
+
+    meaning: ClassVar[str] = "tailscaled refused the request."
+    remedy: ClassVar[str] = "Look at tailscaled's log."
+    reached_ca: ClassVar[bool | None] = False
+    counted: ClassVar[bool] = False
+
+    def __init__(self, text: str, *, status: int | None = None) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class UnreachableError(LocalAPIError):
+    """Nobody listens on the socket, the connection broke unanswered, or tailscaled has no netmap yet."""
+
+    meaning = "tailscaled is not running, or is still starting."
+    remedy = "Start it (systemctl start tailscaled) and log in (tailscale up); this goes on by itself then."
+
+
+class AccessDeniedError(LocalAPIError):
+    """tailscaled, or the socket's file mode, does not let this user ask (HTTP 403)."""
+
+    meaning = "This user may not ask tailscaled for certificates."
+    remedy = (
+        "Run as root, or make this user the operator (tailscale set --operator=USER), or set "
+        "TS_PERMIT_CERT_UID=USER in tailscaled's environment (/etc/default/tailscaled)."
+    )
+
+
+class NotACertDomainError(LocalAPIError):
+    """The name is not among the node's CertDomains, or the tailnet has none."""
+
+    meaning = "The tailnet does not let this node have a certificate for this name."
+    remedy = (
+        "Check the spelling, enable HTTPS on the admin console's DNS page, and see that the service "
+        "is advertised by this node and approved."
+    )
+
+
+class ReadOnlyStoreError(LocalAPIError):
+    """tailscaled runs in read-only share mode: another replica issues."""
+
+    meaning = "This replica may read certificates, not issue them."
+    remedy = "Run the issuing replica (POD_NAME ending in -0), or wait for it."
+
+
+class ControlError(LocalAPIError):
+    """Tailscale's control server did not publish the DNS record that proves the name (``SetDNS …``)."""
+
+    meaning = "Tailscale's control server did not publish the DNS record the CA wants to see."
+    remedy = "Usually passes by itself; look at https://status.tailscale.com if it does not."
+    counted = True
+
+
+class RateLimitedError(LocalAPIError):
+    """The CA wants silence (HTTP 429, or ``rateLimited`` in the text).
+
+    Attributes:
+        retry_after: how long the CA asks to wait, from now on; ``None`` where it did not say.
+    """
+
+    meaning = "The certificate authority has had too many requests of this kind."
+    remedy = "Wait: asking again earlier does not help. https://letsencrypt.org/docs/rate-limits/"
+    reached_ca = True
+    counted = True
+
+    def __init__(self, text: str, *, status: int | None = None, retry_after: timedelta | None = None) -> None:
+        super().__init__(text, status=status)
+        self.retry_after = retry_after
+
+
+class IssuanceTimeoutError(LocalAPIError):
+    """No answer in time, nor a reason after the request was half-closed."""
+
+    meaning = "tailscaled waits for the CA or the control server, or for another issuance to end."
+    remedy = "Usually passes by itself; if not, tailscaled's log says what it waits for."
+    reached_ca = None
+    counted = True
+
+
+class AlreadyReplacedError(LocalAPIError):
+    """An earlier renewal of this certificate is pending or was lost (``alreadyReplaced``)."""
+
+    meaning = "The CA holds an earlier renewal of this certificate, which tailscaled has lost."
+    remedy = (
+        "Restart tailscaled with TS_DEBUG_ACME_FORCE_RENEWAL=true in its environment, renew, and unset it."
+    )
+    reached_ca = True
+    counted = True
+
+
+class AccountMismatchError(LocalAPIError):
+    """The certificate to replace was ordered by another ACME account."""
+
+    meaning = "tailscaled's ACME account key was lost or changed since the certificate was issued."
+    remedy = AlreadyReplacedError.remedy
+    reached_ca = True
+    counted = True
+
+
+class StorageError(LocalAPIError):
+    """The certificate was issued, and tailscaled could not store it."""
+
+    meaning = "Each retry spends one of the five certificates a week that the CA gives this name."
+    remedy = "Make room or repair the permissions in tailscaled's state folder or Kubernetes Secret."
+    reached_ca = True
+    counted = True
+
+
+class ValidationError(LocalAPIError):
+    """The CA could not verify the name."""
+
+    meaning = "The CA did not find the DNS record that proves the name, or may not issue for it."
+    remedy = "Usually passes by itself; check the name's CAA and TXT records if it does not."
+    reached_ca = True
+    counted = True
+
+
+class PausedError(LocalAPIError):
+    """The CA has paused the name after many failed validations."""
+
+    meaning = "The CA issues nothing for this name until a person unpauses it."
+    remedy = "Open the link in the message, then renew."
+    reached_ca = True
+    counted = True
+
+
+class IssuanceError(LocalAPIError):
+    """Every other failure of an issuance; the text is tailscaled's."""
+
+    meaning = "The certificate could not be had."
+    remedy = "Read the message; tailscaled's log may say more."
+    reached_ca = None
+    counted = True
+
+
+class ProtocolError(LocalAPIError):
+    """An answer that is not what the LocalAPI promises: cut short, too large, or no certificate."""
+
+    meaning = "What answers on this socket is not tailscaled, or not one this was written for."
+    remedy = "Check the socket path and tailscaled's version."
+    counted = True
