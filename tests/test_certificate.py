@@ -1,0 +1,108 @@
+"""PEM in, facts out, and never a key in sight."""
+
+import subprocess
+import sys
+from datetime import timedelta
+
+import pytest
+from certs import NOT_BEFORE, key_pem, make_cert, make_key
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import PrivateFormat
+from hypothesis import given, strategies as st
+
+from tscert_trio import CertChain, CertPair
+
+KEY, OTHER = make_key(), make_key()
+LEAF = make_cert(KEY, "a.ts.net", "*.a.ts.net", serial=7)
+ISSUER = make_cert(OTHER, "ca")
+SEC1, PKCS8 = key_pem(KEY), key_pem(KEY, PrivateFormat.PKCS8)
+
+
+def test_the_facts_are_those_of_the_leaf_which_stands_first():
+    leaf = CertChain.from_pem(LEAF + ISSUER).leaf
+    assert leaf.names == ("a.ts.net", "*.a.ts.net")
+    assert leaf.serial_number == 7
+    assert (leaf.not_before, leaf.lifetime) == (NOT_BEFORE, timedelta(days=90))
+    assert leaf.issuer == "CN=Test CA"
+    assert leaf.fingerprint == x509.load_pem_x509_certificate(LEAF).fingerprint(
+        x509.load_pem_x509_certificate(LEAF).signature_hash_algorithm
+    ).hex()  # fmt: skip
+
+
+def test_a_certificate_is_valid_from_its_first_to_its_last_moment():
+    leaf = CertChain.from_pem(LEAF).leaf
+    second = timedelta(seconds=1)
+    assert leaf.valid_at(leaf.not_before)
+    assert leaf.valid_at(leaf.not_after)
+    assert not leaf.valid_at(leaf.not_before - second)
+    assert not leaf.valid_at(leaf.not_after + second)
+
+
+@pytest.mark.parametrize("key", [SEC1, PKCS8], ids=["SEC1", "PKCS8"])
+@pytest.mark.parametrize("order", ["key first", "key last", "CRLF"])
+def test_a_pair_is_split_into_its_key_and_its_chain(key, order):
+    body = {"key first": key + LEAF + ISSUER, "key last": LEAF + ISSUER + key}.get(order)
+    body = body or (key + LEAF + ISSUER).replace(b"\n", b"\r\n")
+    pair = CertPair.from_pem(body)
+    assert pair.key_pem.replace(b"\r", b"") == key
+    assert pair.chain_pem.replace(b"\r", b"") == LEAF + ISSUER
+    assert pair.leaf.serial_number == 7
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (LEAF, "there are 0 private keys"),
+        (SEC1 + SEC1 + LEAF, "there are 2 private keys"),
+        (SEC1, "no certificate"),
+        (SEC1 + b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "no certificate"),
+        (SEC1 + ISSUER, "does not belong"),
+        (SEC1.replace(b"M", b"!") + LEAF, "cannot be parsed"),
+        (SEC1 + make_cert(KEY), "names no domain"),
+    ],
+)
+def test_what_is_no_pair_is_refused_without_showing_the_body(body, reason):
+    with pytest.raises(ValueError, match=reason) as caught:
+        CertPair.from_pem(body)
+    assert not any(line in str(caught.value) for line in body.decode().split())
+    assert caught.value.__cause__ is None
+
+
+def test_a_key_of_another_kind_is_read_too():
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    with pytest.raises(ValueError, match="does not belong"):
+        CertPair.from_pem(key_pem(key) + LEAF)
+
+
+def test_a_key_where_only_certificates_belong_is_refused():
+    with pytest.raises(ValueError, match="there is a private key"):
+        CertChain.from_pem(LEAF + SEC1)
+
+
+def test_no_representation_shows_a_key_or_a_body():
+    pair = CertPair.from_pem(SEC1 + LEAF)
+    for shown in (repr(pair), str(pair), repr(CertChain.from_pem(LEAF))):
+        assert "BEGIN" not in shown
+        assert "PRIVATE" not in shown
+
+
+PIECES = st.sampled_from([SEC1, PKCS8, LEAF, ISSUER, b"\n", b"garbage\n", SEC1[:40], LEAF[:40]])
+
+
+@given(st.lists(PIECES, max_size=6).map(b"".join))
+def test_any_body_is_split_without_loss_or_refused(body):
+    """What is taken for a pair holds every byte of the body, the key in one part and not in the other."""
+    try:
+        pair = CertPair.from_pem(body)
+    except ValueError:
+        return
+    assert len(pair.key_pem) + len(pair.chain_pem) == len(body)
+    assert b"PRIVATE KEY-----" in pair.key_pem
+    assert b"-----END EC PRIVATE KEY-----" not in pair.chain_pem
+
+
+def test_importing_the_package_does_not_import_cryptography():
+    """It is a third of the memory of a process that may never see a certificate."""
+    code = "import sys, tscert_trio; sys.exit('cryptography' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

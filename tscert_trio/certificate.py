@@ -1,0 +1,138 @@
+"""Certificates as tailscaled hands them out: PEM, and the facts of the leaf.
+
+``cryptography`` is imported when the first certificate is parsed, since it is a third of the memory
+of a process that may never see one.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import TYPE_CHECKING
+
+import attrs
+
+if TYPE_CHECKING:
+    from datetime import datetime, timedelta
+
+    from cryptography import x509
+
+__all__ = ["CertChain", "CertPair", "Certificate"]
+
+# RFC 7468 textual encoding; tailscaled writes SEC1 ("EC PRIVATE KEY"), its stores may hold others.
+_KEY_BLOCK = re.compile(rb"-----BEGIN ([A-Z ]*PRIVATE KEY)-----.*?-----END \1-----(?:\r?\n)?", re.DOTALL)
+
+
+@attrs.frozen(kw_only=True)
+class Certificate:
+    """The facts of one leaf certificate. Small, so that thousands can be kept."""
+
+    names: tuple[str, ...]
+    """The DNS names it covers (subjectAltName)."""
+    serial_number: int
+    not_before: datetime
+    """Start of its life, aware and in UTC."""
+    not_after: datetime
+    """End of its life, aware and in UTC."""
+    issuer: str
+    """The issuer's name (RFC 4514)."""
+    fingerprint: str
+    """SHA-256 of its DER form, in hexadecimal."""
+
+    @property
+    def lifetime(self) -> timedelta:
+        """How long it is valid in all."""
+        return self.not_after - self.not_before
+
+    def valid_at(self, now: datetime) -> bool:
+        """Return whether ``now`` lies within its life."""
+        return self.not_before <= now <= self.not_after
+
+
+@attrs.frozen(kw_only=True)
+class CertChain:
+    """A certificate with its chain, without the key."""
+
+    pem: bytes = attrs.field(repr=False)
+    """PEM blocks, the leaf first."""
+    leaf: Certificate
+
+    @classmethod
+    def from_pem(cls, body: bytes) -> CertChain:
+        """Parse the answer to ``cert/<domain>?type=crt``.
+
+        Raises:
+            ValueError: it holds no certificate, or one that cannot be parsed, or a private key.
+                The text shows nothing of the body.
+        """
+        if _KEY_BLOCK.search(body):
+            raise ValueError("there is a private key where only certificates were asked for")
+        return cls(pem=body, leaf=_facts(_load_chain(body)[0]))
+
+
+@attrs.frozen(kw_only=True)
+class CertPair:
+    """A certificate with its chain and its private key. The key is never shown by ``repr``."""
+
+    chain_pem: bytes = attrs.field(repr=False)
+    """PEM blocks, the leaf first."""
+    key_pem: bytes = attrs.field(repr=False)
+    """One PEM block."""
+    leaf: Certificate
+
+    @classmethod
+    def from_pem(cls, body: bytes) -> CertPair:
+        """Parse the answer to ``cert/<domain>?type=pair``: one key, then the chain, leaf first.
+
+        Raises:
+            ValueError: it does not hold one key and certificates, or the key is not the leaf's.
+                The text shows nothing of the body.
+        """
+        keys = list(_KEY_BLOCK.finditer(body))
+        if len(keys) != 1:
+            raise ValueError(f"there are {len(keys)} private keys where one was asked for")
+        key_pem = keys[0].group()
+        chain_pem = body[: keys[0].start()] + body[keys[0].end() :]
+        leaf = _load_chain(chain_pem)[0]
+        _check_key(key_pem, leaf)
+        return cls(chain_pem=chain_pem, key_pem=key_pem, leaf=_facts(leaf))
+
+
+def _facts(leaf: x509.Certificate) -> Certificate:
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+
+    try:
+        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except (x509.ExtensionNotFound, ValueError):
+        raise ValueError("its certificate names no domain") from None
+    return Certificate(
+        names=tuple(names.value.get_values_for_type(x509.DNSName)),
+        serial_number=leaf.serial_number,
+        not_before=leaf.not_valid_before_utc,
+        not_after=leaf.not_valid_after_utc,
+        issuer=sys.intern(leaf.issuer.rfc4514_string()),
+        fingerprint=leaf.fingerprint(hashes.SHA256()).hex(),
+    )
+
+
+def _load_chain(pem: bytes) -> list[x509.Certificate]:
+    from cryptography import x509
+
+    try:
+        return x509.load_pem_x509_certificates(pem)
+    except ValueError:
+        # The parser's own text may quote the input.
+        raise ValueError("it holds no certificate that can be parsed") from None
+
+
+def _check_key(key_pem: bytes, leaf: x509.Certificate) -> None:
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    try:
+        public_key = load_pem_private_key(key_pem, None).public_key()
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise ValueError("its private key cannot be parsed") from None
+    if public_key != leaf.public_key():
+        raise ValueError("its private key does not belong to its certificate")
