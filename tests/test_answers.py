@@ -1,0 +1,127 @@
+"""Each text of tailscaled has its class, from v1.80 to v1.104."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tscert_trio import errors
+from tscert_trio.localapi.answers import error_from_answer
+
+NOW = datetime(2026, 11, 24, tzinfo=UTC)
+
+
+def error_of(status, text, headers=None):
+    return error_from_answer(status, headers or {}, text, now=NOW, general=errors.IssuanceError)
+
+
+ACME = "urn:ietf:params:acme:error"
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "expected"),
+    [
+        (403, "cert access denied", errors.AccessDeniedError),
+        (403, "invalid localapi request", errors.AccessDeniedError),
+        (500, "no netmap available", errors.UnreachableError),
+        (500, "your Tailscale account does not support getting TLS certs", errors.NotACertDomainError),
+        (500, 'invalid domain "x.ts.net"; must be one of ["a.ts.net"]', errors.NotACertDomainError),
+        (500, "invalid domain", errors.NotACertDomainError),
+        (500, "wildcard certificates are not enabled for this node", errors.NotACertDomainError),
+        (500, "wildcard certificates are not enabled for this domain", errors.NotACertDomainError),
+        (
+            500,
+            "retrieving cached TLS certificate failed and cert store is configured in read-only mode, not "
+            "attempting to issue a new certificate: %!w(<nil>)",
+            errors.ReadOnlyStoreError,
+        ),
+        (
+            500,
+            'SetDNS "_acme-challenge.a.ts.net" => "x": set-dns response: 500 Internal Server Error, no',
+            errors.ControlError,
+        ),
+        (500, 'SetDNS "_acme-challenge.a.ts.net" => "x": context canceled', errors.IssuanceTimeoutError),
+        (500, "context canceled", errors.IssuanceTimeoutError),
+        (500, f"429 {ACME}:rateLimited: too many new orders", errors.RateLimitedError),
+        (429, f"429 {ACME}:rateLimited: too many new orders", errors.RateLimitedError),
+        (429, "Too Many Requests", errors.RateLimitedError),
+        (500, f"CreateOrder: 403 {ACME}:rateLimited: slow down", errors.RateLimitedError),
+        (
+            429,
+            f"429 {ACME}:rateLimited: Your account is temporarily prevented from requesting certificates for "
+            "a.ts.net and possibly others. Please visit: https://portal.letsencrypt.org/",
+            errors.PausedError,
+        ),
+        (
+            500,
+            f"409 {ACME}:alreadyReplaced: cannot indicate an order replaces a certificate which already "
+            "has a replacement order",
+            errors.AlreadyReplacedError,
+        ),
+        (
+            500,
+            f"403 {ACME}:unauthorized: requester account did not request the certificate being replaced by "
+            "this order",
+            errors.AccountMismatchError,
+        ),
+        (
+            500,
+            f"acme: order  status: invalid; problem: 403 {ACME}:unauthorized: No TXT",
+            errors.ValidationError,
+        ),
+        (500, "acme: order https://x/y status: invalid", errors.ValidationError),
+        (500, f"403 {ACME}:caa: CAA record prevents issuance", errors.ValidationError),
+        (500, f"400 {ACME}:dns: DNS problem: NXDOMAIN", errors.ValidationError),
+        (500, "open /var/lib/tailscale/certs/a.ts.net.crt: no space left on device", errors.StorageError),
+        (500, "error writing TLS cert and key to Secret: nope", errors.StorageError),
+        (500, f"503 {ACME}:serverInternal: The service is down for maintenance", errors.IssuanceError),
+        (500, "acme.Register: EOF", errors.IssuanceError),
+        (500, "cert support not compiled in this build", errors.IssuanceError),
+        (404, "404 page not found", errors.IssuanceError),
+    ],
+)
+def test_each_text_becomes_its_class_and_is_kept(status, text, expected):
+    error = error_of(status, text + "\n")
+    assert type(error) is expected
+    assert str(error) == text
+    assert error.status == status
+
+
+@pytest.mark.parametrize(
+    ("headers", "text", "expected"),
+    [
+        ({"retry-after": "3600"}, "rate limited", timedelta(hours=1)),
+        ({"retry-after": "0"}, "rate limited", timedelta(0)),
+        ({"retry-after": "86400000"}, "rate limited", timedelta(days=1000)),
+        ({"retry-after": "-5"}, "rate limited", None),
+        ({"retry-after": "1e9"}, "rate limited", None),
+        ({"retry-after": "9" * 30}, "rate limited", None),
+        ({"retry-after": "\u0663"}, "rate limited", None),
+        ({}, "too many, retry after 2026-11-24 01:00:00 UTC: see", timedelta(hours=1)),
+        ({}, "too many, retry after 2026-11-23 01:00:00 UTC: see", timedelta(0)),
+        ({}, "too many, retry after lunch", None),
+        ({}, "too many, retry after 2026-99-99 01:00:00 UTC", None),
+    ],
+)
+def test_how_long_the_ca_wants_silence(headers, text, expected):
+    assert error_of(429, text, headers).retry_after == expected
+
+
+def subclasses(error):
+    return {error}.union(*(subclasses(each) for each in error.__subclasses__()))
+
+
+def test_every_class_says_what_it_means_and_what_to_do_in_one_line_and_stands_in_the_tree():
+    for error in subclasses(errors.LocalAPIError):
+        if error.__module__ == errors.__name__:
+            assert error.__name__ in errors.__doc__
+            for text in (error.meaning, error.remedy):
+                assert text
+                assert "\n" not in text
+                assert text.startswith("tailscaled") or text[0].isupper()
+
+
+def test_only_what_reached_the_ca_or_may_have_is_counted():
+    """But a failure of the control server counts, too: its schedule must not be hammered."""
+    for error in subclasses(errors.LocalAPIError):
+        if error.reached_ca is not False:
+            assert error.counted, error

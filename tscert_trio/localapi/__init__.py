@@ -1,0 +1,6 @@
+"""The only room that speaks to tailscaled."""
+
+from .client import ISSUE_TIMEOUT, FetchedServeConfig, LocalAPI, LocalClient, Status
+from .socket_path import default_socket_path
+
+__all__ = ["ISSUE_TIMEOUT", "FetchedServeConfig", "LocalAPI", "LocalClient", "Status", "default_socket_path"]

@@ -1,0 +1,104 @@
+"""What an error answer of tailscaled means: one table from its text to our exception.
+
+The texts are those of tailscaled 1.80 to 1.104: ``ipn/localapi/cert.go``, ``feature/acme/cert.go``
+(before v1.102 ``ipn/ipnlocal/cert.go``), its certificate stores, and problem documents of RFC 8555
+and of Boulder inside them.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from ..errors import (
+    AccessDeniedError,
+    AccountMismatchError,
+    AlreadyReplacedError,
+    ControlError,
+    IssuanceTimeoutError,
+    LocalAPIError,
+    NotACertDomainError,
+    PausedError,
+    RateLimitedError,
+    ReadOnlyStoreError,
+    StorageError,
+    UnreachableError,
+    ValidationError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["error_from_answer"]
+
+_ERROR_BY_TEXT: tuple[tuple[re.Pattern[str], type[LocalAPIError]], ...] = tuple(
+    (re.compile(pattern), error)
+    for pattern, error in (
+        # Our own half-close comes back inside other texts ("SetDNS …: context canceled"): first.
+        (r"context canceled|context deadline exceeded", IssuanceTimeoutError),
+        (r"no netmap available", UnreachableError),
+        (r"does not support getting TLS certs", NotACertDomainError),
+        (r"^invalid domain\b", NotACertDomainError),
+        (r"^wildcard certificates are not enabled", NotACertDomainError),
+        (r"read-only mode, not attempting to issue", ReadOnlyStoreError),
+        (r"\bSetDNS \"", ControlError),
+        # Boulder sends a paused name as rateLimited: before that.
+        (r"temporarily prevented from requesting certificates", PausedError),
+        (r":rateLimited\b", RateLimitedError),
+        (r":alreadyReplaced\b", AlreadyReplacedError),
+        (r"requester account did not request the certificate being replaced", AccountMismatchError),
+        (r"status: invalid|error:(?:unauthorized|dns|caa|connection|incorrectResponse)\b", ValidationError),
+        (r"no space left on device|disk quota exceeded|read-only file system", StorageError),
+        (r"permission denied|input/output error", StorageError),
+        (r"error writing TLS cert and key to Secret|error (?:patching|updating) Secret", StorageError),
+    )
+)
+_RETRY_AFTER_DATE = re.compile(r"retry after (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) UTC")
+
+
+def error_from_answer(
+    status: int, headers: Mapping[str, str], body: str, *, now: datetime, general: type[LocalAPIError]
+) -> LocalAPIError:
+    """Return the exception for an answer that is not 200.
+
+    Args:
+        status: the HTTP status.
+        headers: the answer's headers.
+        body: its text.
+        now: the present time, for a date the CA names.
+        general: the class for a text that matches none.
+    """
+    text = (
+        " ".join(line.strip() for line in body.splitlines() if line.strip())
+        or f"HTTP status {status} without a text"
+    )
+    error = _class_of(status, text, general)
+    if error is RateLimitedError:
+        return RateLimitedError(text, status=status, retry_after=_retry_after(headers, text, now))
+    return error(text, status=status)
+
+
+def _class_of(status: int, text: str, general: type[LocalAPIError]) -> type[LocalAPIError]:
+    if status == 403:
+        return AccessDeniedError
+    for pattern, error in _ERROR_BY_TEXT:
+        if pattern.search(text):
+            return error
+    if status == 429:
+        return RateLimitedError
+    return general
+
+
+def _retry_after(headers: Mapping[str, str], text: str, now: datetime) -> timedelta | None:
+    """Return how long the CA asks to wait: the header in seconds, else the date in Boulder's text."""
+    seconds = headers.get("retry-after", "")
+    if seconds.isascii() and seconds.isdigit() and len(seconds) < 10:
+        return timedelta(seconds=int(seconds))
+    try:
+        if match := _RETRY_AFTER_DATE.search(text):
+            until = datetime.strptime(match[1], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
+            return max(until - now, timedelta(0))
+    except ValueError:  # no such day
+        pass
+    return None

@@ -1,0 +1,313 @@
+"""``LocalClient``: the calls of tailscaled's LocalAPI that this package needs."""
+
+from __future__ import annotations
+
+import json
+from contextlib import asynccontextmanager, contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
+from urllib.parse import quote
+
+import attrs
+import httpx
+
+from ..certificate import CertChain, CertPair
+from ..clock import Clock, system_clock
+from ..errors import (
+    AccessDeniedError,
+    IssuanceError,
+    IssuanceTimeoutError,
+    LocalAPIError,
+    ProtocolError,
+    ServeConfigError,
+    UnreachableError,
+)
+from ..serve_config import ServeConfig
+from .answers import error_from_answer
+from .bus import BusWatch
+from .socket_path import default_socket_path
+from .transport import UnixTransport
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import AsyncIterator, Callable, Iterator
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
+
+__all__ = ["ISSUE_TIMEOUT", "FetchedServeConfig", "LocalAPI", "LocalClient", "Status"]
+
+ISSUE_TIMEOUT = timedelta(seconds=300)
+"""How long a certificate may take (``kube/certs`` of v1.86)."""
+
+_T = TypeVar("_T", CertChain, CertPair)
+_BASE_URL = "http://local-tailscaled.sock/localapi/v0/"  # the only host tailscaled accepts
+_BODY_BYTES = 1 << 20
+_HEADERS = {"Host": "local-tailscaled.sock", "Connection": "close"}
+_QUERY_PATIENCE = timedelta(seconds=10)
+_FIRST_CAP_WITH_CERT_DOMAINS = 138  # v1.98.0
+
+
+@attrs.frozen(kw_only=True)
+class Status:
+    """The parts of ``status?peers=false`` that matter for certificates."""
+
+    backend_state: str
+    """Such as ``Running``, ``NeedsLogin`` or ``Stopped``."""
+    version: str
+    self_dns_name: str
+    """The node's own name without the final dot; empty before the first login."""
+    cert_domains: tuple[str, ...]
+    """In tailscaled's order; the node's own name comes first."""
+
+
+@attrs.frozen(kw_only=True)
+class FetchedServeConfig:
+    """A serve config with the ETag by which a later call can tell that it has not changed."""
+
+    config: ServeConfig
+    etag: str
+
+
+class LocalAPI(Protocol):  # its methods are described where they are implemented
+    """What the engine needs of a LocalAPI client; :class:`LocalClient` is the real one."""
+
+    @property
+    def capability(self) -> int | None: ...  # noqa: D102
+    async def cert(  # noqa: D102
+        self, domain: str, *, min_validity: timedelta | None = None, patience: timedelta = ISSUE_TIMEOUT
+    ) -> CertChain: ...
+    async def cert_pair(  # noqa: D102
+        self, domain: str, *, min_validity: timedelta | None = None, patience: timedelta = ISSUE_TIMEOUT
+    ) -> CertPair: ...
+    async def cert_domains(self) -> frozenset[str]: ...  # noqa: D102
+    async def status(self) -> Status: ...  # noqa: D102
+    async def serve_config(self, *, known_etag: str | None = None) -> FetchedServeConfig | None: ...  # noqa: D102
+    def watch_ipn_bus(self, mask: int = 18) -> AbstractAsyncContextManager[AsyncIterator[frozenset[str]]]: ...  # noqa: D102
+
+
+class LocalClient:
+    """Speaks to the tailscaled of this machine. Use it as an async context manager.
+
+    Every call opens a connection of its own and closes it. Cancelling a call closes its connection
+    at once. The calls raise these errors, each with its meaning and remedy:
+
+    - :exc:`UnreachableError`: nobody listens, or tailscaled is still starting.
+    - :exc:`AccessDeniedError`: this user may not ask.
+    - :exc:`ProtocolError`: the answer is cut short, over 1 MiB, or not what was asked for.
+    - the other classes of :mod:`tscert_trio.errors`, by the text of tailscaled's answer.
+
+    Args:
+        socket_path: tailscaled's socket; by default ``TS_SOCKET`` or the place usual on this platform.
+        clock: the present time, for dates in the CA's answers.
+    """
+
+    def __init__(
+        self, socket_path: str | os.PathLike[str] | None = None, *, clock: Clock = system_clock
+    ) -> None:
+        self.socket_path = Path(socket_path) if socket_path is not None else default_socket_path()
+        self.capability: int | None = None
+        """``Tailscale-Cap`` of the newest answer: 123 is v1.86, 138 v1.98, 142 v1.102, 148 v1.104."""
+        self._clock = clock
+        # No httpx.AsyncClient around it: all it would add here is time, and async generators that
+        # leak when a bus watch is left early (encode/httpx#2587).
+        self._transport = UnixTransport(self.socket_path)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_exc_info: object) -> None:
+        await self._transport.aclose()
+
+    async def cert(
+        self, domain: str, *, min_validity: timedelta | None = None, patience: timedelta = ISSUE_TIMEOUT
+    ) -> CertChain:
+        """Return the certificate for a name, without its key; tailscaled issues it if need be.
+
+        An answer is no proof of freshness: tailscaled answers with the old certificate while its
+        renewal fails in the background. Look at :attr:`CertChain.leaf`.
+
+        Args:
+            domain: the name, as it stands in CertDomains.
+            min_validity: renew, before answering, a certificate with less than this left.
+            patience: how long an answer may take, counted from when the request is sent. Then
+                tailscaled is told to give up, and has five seconds to say what it was waiting for.
+
+        Raises:
+            LocalAPIError: see the class; for this call also every kind of failed issuance.
+        """
+        return await self._cert(domain, "crt", CertChain.from_pem, min_validity, patience)
+
+    async def cert_pair(
+        self, domain: str, *, min_validity: timedelta | None = None, patience: timedelta = ISSUE_TIMEOUT
+    ) -> CertPair:
+        """Return the certificate for a name, and its private key; else as :meth:`cert`."""
+        return await self._cert(domain, "pair", CertPair.from_pem, min_validity, patience)
+
+    async def cert_domains(self) -> frozenset[str]:
+        """Return the names the node may have certificates for; empty while it is logged out.
+
+        Asks ``cert-domains``, or before v1.98, which does not know that, the status.
+        """
+        if self.capability is None or self.capability >= _FIRST_CAP_WITH_CERT_DOMAINS:
+            try:
+                return frozenset(
+                    _strings(_json(await self._get("cert-domains"), "cert-domains"), "cert-domains")
+                )
+            except LocalAPIError as exc:
+                if exc.status != 404:
+                    raise
+        return frozenset((await self.status()).cert_domains)
+
+    async def status(self) -> Status:
+        """Return the node's status, without its peers."""
+        status = _json(await self._get("status?peers=false"), "status")
+        try:
+            return Status(
+                backend_state=str(status.get("BackendState") or ""),
+                version=str(status.get("Version") or ""),
+                self_dns_name=str((status.get("Self") or {}).get("DNSName") or "").removesuffix("."),
+                cert_domains=tuple(_strings(status.get("CertDomains"), "status")),
+            )
+        except AttributeError as exc:
+            raise ProtocolError(f"status: {exc}") from None
+
+    async def serve_config(self, *, known_etag: str | None = None) -> FetchedServeConfig | None:
+        """Return the node's serve config.
+
+        Args:
+            known_etag: of an earlier answer.
+
+        Returns:
+            The config, or ``None`` where its ETag still is ``known_etag``; the body then is not read.
+
+        Raises:
+            ServeConfigError: tailscaled's own config cannot be parsed.
+            LocalAPIError: see the class.
+        """
+        async with self._open("serve-config", _QUERY_PATIENCE) as response:
+            etag = response.headers.get("etag", "")
+            if response.status_code == 200 and etag and etag == known_etag:
+                return None
+            body = await self._read(response, LocalAPIError)
+        try:
+            return FetchedServeConfig(config=ServeConfig.from_json(body), etag=etag)
+        except ServeConfigError as exc:
+            raise ProtocolError(f"serve-config: {exc}") from None
+
+    @asynccontextmanager
+    async def watch_ipn_bus(self, mask: int = 18) -> AsyncIterator[BusWatch]:
+        """Watch the IPN bus while the context lasts; leaving or cancelling it closes the connection.
+
+        Args:
+            mask: what to be told, bits of ``ipn.NotifyWatchOpt``. 18 (initial state, no private keys)
+                is accepted by every release from v1.86 on, and tells of each change of CertDomains.
+
+        Yields:
+            An iterator over the sets of field names seen. It waits for as long as tailscaled is
+            quiet, ends when tailscaled ends the stream, and raises as the other calls do.
+        """
+        async with self._open(f"watch-ipn-bus?mask={mask}", None) as response:
+            if response.status_code != 200:
+                await self._read(response, LocalAPIError)
+            yield BusWatch(_Pieces(response, self._socket_errors))
+
+    async def _cert(
+        self,
+        domain: str,
+        kind: str,
+        parse: Callable[[bytes], _T],
+        min_validity: timedelta | None,
+        patience: timedelta,
+    ) -> _T:
+        target = f"cert/{quote(domain, safe='*')}?type={kind}"
+        if min_validity is not None:
+            target += f"&min_validity={min_validity.total_seconds():.6f}s"  # a Go duration
+        try:
+            async with self._open(target, patience) as response:
+                body = await self._read(response, IssuanceError)
+        except _NoAnswerError as exc:
+            raise IssuanceTimeoutError(str(exc)) from None
+        try:
+            return parse(body)
+        except ValueError as exc:
+            raise ProtocolError(f"the answer for {domain} is no certificate: {exc}", status=200) from None
+
+    async def _get(self, target: str) -> bytes:
+        async with self._open(target, _QUERY_PATIENCE) as response:
+            return await self._read(response, LocalAPIError)
+
+    @asynccontextmanager
+    async def _open(self, target: str, patience: timedelta | None) -> AsyncIterator[httpx.Response]:
+        seconds = {} if patience is None else {"patience": patience.total_seconds()}
+        request = httpx.Request("GET", _BASE_URL + target, headers=_HEADERS, extensions=seconds)
+        with self._socket_errors():
+            response = await self._transport.handle_async_request(request)
+        try:
+            capability = response.headers.get("tailscale-cap", "")
+            if capability.isascii() and capability.isdigit():
+                self.capability = int(capability)
+            yield response
+        finally:
+            await response.stream.aclose()  # type: ignore[union-attr] # no await inside: it closes at once
+
+    async def _read(self, response: httpx.Response, general: type[LocalAPIError]) -> bytes:
+        """Return the body of a 200, and raise what any other answer means."""
+        body = bytearray()
+        async for piece in _Pieces(response, self._socket_errors):
+            body += piece
+            if len(body) > _BODY_BYTES:
+                raise ProtocolError("the answer is larger than 1 MiB", status=response.status_code)
+        if response.status_code == 200:
+            return bytes(body)
+        text = body.decode("utf-8", "replace")
+        raise error_from_answer(
+            response.status_code, response.headers, text, now=self._clock(), general=general
+        )
+
+    @contextmanager
+    def _socket_errors(self) -> Iterator[None]:
+        """Turn what httpx raises into our exceptions: the only place that does."""
+        try:
+            yield
+        except httpx.ReadTimeout as exc:
+            raise _NoAnswerError(f"tailscaled on {self.socket_path}: {exc}") from None
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ReadError) as exc:
+            error = AccessDeniedError if isinstance(exc.__cause__, PermissionError) else UnreachableError
+            raise error(f"tailscaled's socket {self.socket_path}: {exc}") from None
+        except httpx.RemoteProtocolError as exc:
+            raise ProtocolError(f"tailscaled on {self.socket_path}: {exc}") from None
+
+
+class _NoAnswerError(LocalAPIError):
+    """No answer in time; for a certificate that is an IssuanceTimeoutError."""
+
+
+class _Pieces:
+    """The pieces of an answer's body, with our exceptions."""
+
+    def __init__(self, response: httpx.Response, errors: Callable[[], AbstractContextManager[None]]) -> None:
+        assert isinstance(response.stream, httpx.AsyncByteStream)
+        self._stream = aiter(response.stream)
+        self._errors = errors
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        with self._errors():
+            return await anext(self._stream)
+
+
+def _json(body: bytes, place: str) -> Any:  # noqa: ANN401 -- any JSON value
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as exc:
+        raise ProtocolError(f"{place}: the answer is no JSON: {exc}") from None
+
+
+def _strings(value: Any, place: str) -> list[str]:  # noqa: ANN401 -- any JSON value
+    if value is None:
+        return []
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ProtocolError(f"{place}: want a list of names")
+    return value
