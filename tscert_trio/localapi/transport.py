@@ -71,19 +71,19 @@ class UnixTransport(httpx.AsyncBaseTransport):
                 return await trio.open_unix_socket(str(self._path))
             except OSError as exc:
                 raise self._connect_error(exc) from exc
-        raise httpx.ConnectTimeout(f"{self._path}: does not accept connections")
+        raise httpx.ConnectTimeout("does not accept connections")
 
     def _connect_error(self, exc: OSError) -> httpx.ConnectError:
         """Say what is wrong with the socket. Permission trouble keeps its ``PermissionError`` as cause."""
         try:
             mode = self._path.stat().st_mode
         except FileNotFoundError:
-            return httpx.ConnectError(f"{self._path}: no such socket")
+            return httpx.ConnectError("no such socket")
         except OSError as stat_exc:
-            return httpx.ConnectError(f"{self._path}: {stat_exc.strerror}")
+            return httpx.ConnectError(f"{stat_exc.strerror}".lower())
         if not stat.S_ISSOCK(mode):
-            return httpx.ConnectError(f"{self._path}: is no socket")
-        return httpx.ConnectError(f"{self._path}: {(exc.strerror or str(exc)).lower()}")
+            return httpx.ConnectError("is no socket")
+        return httpx.ConnectError((exc.strerror or str(exc)).lower())
 
 
 @attrs.define(eq=False)
