@@ -1,0 +1,101 @@
+"""CertDomains are followed with one bus watch, whatever the bus does."""
+
+import logging
+
+import pytest
+import trio
+from conftest import A, B, C, calls_of, cert_times, virtual_clock
+
+from tscert_trio import DomainState, LocalClient, open_cert_manager
+from tscert_trio.sandbox import VERSIONS, Fault, open_sandbox
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_a_new_cert_domain_is_seen_at_once_on_every_release(autojump_clock, version):
+    async with (
+        open_sandbox(version, cert_domains=[A], clock=virtual_clock, peers=10) as sandbox,
+        LocalClient(sandbox.socket_path, clock=virtual_clock) as client,
+        open_cert_manager(client, clock=virtual_clock) as manager,
+    ):
+        manager.ensure_domains([A, B])
+        await trio.sleep(10)
+        sandbox.set_cert_domains([A, B])
+        await trio.sleep(1)
+        assert {each.state for each in manager.statistics().domains} == {DomainState.ISSUED}
+        assert (cert_times(sandbox, A), cert_times(sandbox, B)) == ([0], [10])
+    assert len(calls_of(sandbox, "watch-ipn-bus")) == 1
+
+
+async def test_a_storm_of_messages_costs_one_question_a_second(autojump_clock, sandbox, client):
+    async with open_cert_manager(client, clock=virtual_clock):
+        await trio.sleep(1)
+        for _ in range(100):
+            sandbox.push({"SelfChange": {"ID": 1}})
+            await trio.sleep(0.1)
+    assert len(calls_of(sandbox, "cert-domains")) <= 12
+
+
+async def test_a_lost_message_costs_minutes_at_most(autojump_clock, sandbox, client):
+    async with open_cert_manager(client, clock=virtual_clock) as manager:
+        manager.ensure_domains([C])
+        await trio.sleep(10)
+        sandbox.drop_next_message()
+        sandbox.set_cert_domains([C])
+        await trio.sleep(300)
+        assert manager.statistics()[C].state is DomainState.ISSUED
+
+
+async def test_a_bus_that_ends_is_watched_again_and_what_changed_meanwhile_is_seen(
+    autojump_clock, sandbox, client
+):
+    async with open_cert_manager(client, clock=virtual_clock) as manager:
+        manager.ensure_domains([C])
+        await trio.sleep(10)
+        sandbox.drop_watchers()
+        sandbox.set_cert_domains([C])
+        await trio.sleep(2)
+        assert manager.statistics()[C].state is DomainState.ISSUED
+        assert manager.statistics().bus_connected
+    assert calls_of(sandbox, "watch-ipn-bus") == [0, 11]
+
+
+async def test_watching_a_bus_that_always_ends_is_retried_at_most_once_a_minute(
+    autojump_clock, sandbox, client
+):
+    await sandbox.stop()
+    async with open_cert_manager(client, clock=virtual_clock) as manager:
+        await trio.sleep(3600)
+        assert not manager.statistics().bus_connected
+        await sandbox.start()
+        await trio.sleep(61)
+        assert manager.statistics().bus_connected
+
+
+async def test_without_an_answer_for_a_minute_each_waiting_name_goes_on_to_an_attempt(
+    autojump_clock, sandbox, client, caplog
+):
+    """Waiting is best effort, as in Go: the certificate can be had, and only the question fails."""
+    sandbox.add_fault(Fault.answer(500, "no answer today", endpoint="cert-domains"))
+    async with open_cert_manager(client, clock=virtual_clock) as manager:
+        manager.ensure_domains([A])
+        await trio.sleep(59)
+        assert manager.statistics()[A].state is DomainState.WAITING
+        await trio.sleep(66)
+        assert manager.statistics()[A].state is DomainState.ISSUED
+    assert "trying without knowing them" in caplog.text
+
+
+async def test_a_tailscaled_that_is_away_is_told_once_and_its_return_too(
+    autojump_clock, sandbox, client, caplog
+):
+    await sandbox.stop()
+    with caplog.at_level(logging.INFO):
+        async with open_cert_manager(client, clock=virtual_clock) as manager:
+            manager.ensure_domains([A])
+            await trio.sleep(3600)
+            (away,) = [record.getMessage() for record in caplog.records]
+            assert "no such socket" in away
+            assert "systemctl start tailscaled" in away
+            await sandbox.start()
+            await trio.sleep(61)
+    assert "tailscaled answers" in caplog.text

@@ -1,0 +1,163 @@
+"""The node's CertDomains, kept up to date by one IPN bus watch for all cert loops.
+
+Tailscale's own managers open one watch per name, and each release's fails on the tailscaled of some
+other. This one asks for nothing that any release from v1.86 on refuses, takes each message only as a
+hint to ask, and while a name waits asks now and then without one, so that a lost message costs minutes
+at most.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import TYPE_CHECKING
+
+import attrs
+import trio
+from trio_util import AsyncValue
+
+from .errors import LocalAPIError, UnreachableError
+
+if TYPE_CHECKING:
+    from .hints import Hints
+    from .localapi import LocalAPI
+
+__all__ = ["CertDomains", "CertDomainsView"]
+
+_logger = logging.getLogger(__name__)
+
+_POLL_SECONDS = 300
+_MIN_QUERY_INTERVAL = 1
+_MAX_BACKOFF = 60
+_BLIND_AFTER = 60
+
+
+@attrs.frozen(kw_only=True)
+class CertDomainsView:
+    """What is known of the node's CertDomains."""
+
+    names: frozenset[str] | None = None
+    """The newest answer; ``None`` before the first."""
+    is_blind: bool = False
+    """tailscaled is there and has not answered the question for a minute. Waiting is best effort:
+    who waits goes on to one attempt then, as in ``kube/certs``."""
+
+    def lets_through(self, domain: str) -> bool:
+        """Return whether a loop may ask for this name."""
+        return self.is_blind or (self.names is not None and domain in self.names)
+
+
+class CertDomains:
+    """Follows the node's CertDomains. :meth:`run` does the work.
+
+    Args:
+        client: asks tailscaled.
+        hints: given one whenever tailscaled says that something may have changed; one given by
+            somebody else makes it ask, too.
+    """
+
+    def __init__(self, client: LocalAPI, hints: Hints) -> None:
+        self._client = client
+        self._hints = hints
+        self._view = AsyncValue(CertDomainsView())
+        self._waiting = AsyncValue(0)
+        self._silent_since: float | None = None
+        self._trouble = ""
+        self.bus_connected = False
+        """Whether the bus is being watched just now."""
+
+    @property
+    def view(self) -> CertDomainsView:
+        """What is known now."""
+        return self._view.value
+
+    async def wait_for(self, domain: str) -> None:
+        """Wait until a loop may ask for ``domain``: it is listed, or nobody can tell."""
+        self._waiting.value += 1
+        try:
+            await self._view.wait_value(lambda view: view.lets_through(domain))
+        finally:
+            self._waiting.value -= 1
+
+    async def run(self) -> None:
+        """Follow the CertDomains until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._watch_bus, name="IPN bus watch")
+            nursery.start_soon(self._poll)
+            await self._ask_on_hints()
+
+    async def _watch_bus(self) -> None:
+        failures = 0
+        while True:
+            try:
+                async with self._client.watch_ipn_bus() as messages:
+                    self.bus_connected = True
+                    self._hints.give()
+                    async for _fields in messages:
+                        failures = 0
+                        self._hints.give()
+                _logger.info("tailscaled ended the IPN bus watch; watching again")
+            except UnreachableError as exc:  # the question beside it tells that
+                _logger.debug("IPN bus: %s", exc)
+            except LocalAPIError as exc:
+                level = logging.DEBUG if failures else logging.WARNING
+                _logger.log(level, "cannot watch the IPN bus: %s", exc)
+            finally:
+                self.bus_connected = False
+            await trio.sleep(_backoff(failures))
+            failures += 1
+
+    async def _ask_on_hints(self) -> None:
+        failures = 0
+        while True:
+            seen = self._hints.count
+            failures = 0 if await self._ask() else failures + 1
+            await trio.sleep(_MIN_QUERY_INTERVAL)
+            at_most = _backoff(failures) - _MIN_QUERY_INTERVAL if failures else math.inf
+            await self._hints.wait(seen, at_most=at_most)
+
+    async def _poll(self) -> None:
+        while True:
+            await self._waiting.wait_value(lambda waiting: waiting > 0)
+            with trio.move_on_after(_POLL_SECONDS) as patience:
+                await self._waiting.wait_value(0)
+            if patience.cancelled_caught:
+                self._hints.give()
+
+    async def _ask(self) -> bool:
+        try:
+            names = await self._client.cert_domains()
+        except UnreachableError as exc:
+            self._no_answer(exc, is_there=False)
+            return False
+        except LocalAPIError as exc:
+            self._no_answer(exc, is_there=True)
+            return False
+        if self._trouble:
+            _logger.info("tailscaled answers")
+        if names != self.view.names:
+            _logger.info("the node may have certificates for %s", ", ".join(sorted(names)) or "no name")
+        self._silent_since, self._trouble = None, ""
+        self._view.value = CertDomainsView(names=names)
+        return True
+
+    def _no_answer(self, exc: LocalAPIError, *, is_there: bool) -> None:
+        if str(exc) != self._trouble:
+            self._trouble = str(exc)
+            _logger.warning("cannot learn the node's CertDomains: %s. %s %s", exc, exc.meaning, exc.remedy)
+        if not is_there:
+            self._silent_since = None
+            return
+        now = trio.current_time()
+        if self._silent_since is None:
+            self._silent_since = now
+        elif now - self._silent_since >= _BLIND_AFTER and not self.view.is_blind:
+            _logger.warning(
+                "tailscaled has not told the node's CertDomains for a minute: trying without knowing them"
+            )
+            self._view.value = attrs.evolve(self.view, is_blind=True)
+
+
+def _backoff(failures: int) -> float:
+    """Return seconds: 1, 2, 4 … 60."""
+    return float(min(2 ** min(failures, 6), _MAX_BACKOFF))
