@@ -1,0 +1,207 @@
+"""One name's life: wait until it is among the CertDomains, ask, sleep, ask again.
+
+This is ``runCertLoop`` of tailscale's ``kube/certs/certs.go``; where it does otherwise,
+``docs/design.rst`` says so and why.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, NoReturn
+
+import attrs
+import trio
+
+from .errors import LocalAPIError, NotACertDomainError, UnreachableError
+from .schedule import slot_priority
+from .statistics import DomainState, DomainStatistics
+
+if TYPE_CHECKING:
+    from datetime import datetime, timedelta
+    from random import Random
+
+    from .cert_domains import CertDomains
+    from .certificate import Certificate
+    from .clock import Clock
+    from .hints import Hints
+    from .issuance_gate import IssuanceGate
+    from .journal import Journal
+    from .localapi import LocalAPI
+    from .schedule import RetryPolicy
+
+__all__ = ["CertLoop", "LoopContext"]
+
+_logger = logging.getLogger(__name__)
+
+_MIN_RETRY_SECONDS = 1
+"""No failure is followed by another try sooner than this, whatever wakes the loop."""
+_LOOK_AT_CLOCK_SECONDS = 3600
+"""A sleep is cut into pieces, since Trio's clock stands still while the machine sleeps."""
+
+
+@attrs.frozen(kw_only=True)
+class LoopContext:
+    """What all cert loops of a manager share."""
+
+    client: LocalAPI
+    cert_domains: CertDomains
+    hints: Hints
+    gate: IssuanceGate
+    journal: Journal
+    retry_policy: RetryPolicy
+    refresh_interval: timedelta
+    issue_timeout: timedelta
+    clock: Clock
+    rng: Random
+
+
+@attrs.define(eq=False)
+class CertLoop:
+    """Keeps the certificate of one name fresh. :meth:`run` does the work; all else is quick."""
+
+    domain: str
+    _context: LoopContext
+    _state: DomainState = attrs.field(default=DomainState.WAITING, init=False)
+    _leaf: Certificate | None = attrs.field(default=None, init=False)
+    _attempts: int = attrs.field(default=0, init=False)
+    _failures: int = attrs.field(default=0, init=False)
+    _last_error: LocalAPIError | None = attrs.field(default=None, init=False)
+    _last_success_at: datetime | None = attrs.field(default=None, init=False)
+    _next_attempt_at: datetime | None = attrs.field(default=None, init=False)
+    _wakeups: int = attrs.field(default=0, init=False)
+    _nap: trio.CancelScope | None = attrs.field(default=None, init=False)
+
+    async def run(self) -> NoReturn:
+        """Keep the certificate fresh until cancelled, which ends a request at once.
+
+        Raises:
+            Exception: a bug only; a request that fails is an outcome.
+        """
+        context = self._context
+        await context.cert_domains.wait_for(self.domain)
+        while True:
+            wakeups, hints = self._wakeups, context.hints.count
+            await self._attempt()
+            if self._last_error is None:
+                await self._sleep(context.refresh_interval, wakeups)
+                continue
+            await self._sleep(self._report_failure(self._last_error), wakeups, hints)
+            if isinstance(self._last_error, NotACertDomainError):
+                self._state = DomainState.WAITING
+                await context.cert_domains.wait_for(self.domain)
+
+    def wake(self) -> None:
+        """End the present sleep, or the one that follows the attempt under way."""
+        self._wakeups += 1
+        if self._nap is not None:
+            self._nap.cancel()
+
+    def tailscaled_changed(self) -> None:
+        """Wake the loop if its last failure may have passed with a change of tailscaled's state."""
+        if self._may_pass_with_a_change():
+            self.wake()
+
+    def statistics(self) -> DomainStatistics:
+        """Return how the name stands."""
+        return DomainStatistics(
+            domain=self.domain,
+            state=self._state,
+            leaf=self._leaf,
+            attempts=self._attempts,
+            failures=self._failures,
+            last_error=self._last_error,
+            last_success_at=self._last_success_at,
+            next_attempt_at=self._next_attempt_at,
+        )
+
+    def _may_pass_with_a_change(self) -> bool:
+        return isinstance(self._last_error, UnreachableError | NotACertDomainError)
+
+    async def _attempt(self) -> None:
+        context = self._context
+        self._state, self._next_attempt_at = DomainState.QUEUED, None
+        priority = slot_priority(context.clock(), self._leaf, self._failures)
+        async with context.gate.slot(priority):
+            self._state = DomainState.REQUESTING
+            self._attempts += 1
+            attempt = context.journal.begin(self.domain, context.clock())
+            outcome: Certificate | LocalAPIError
+            try:
+                outcome = (await context.client.cert(self.domain, patience=context.issue_timeout)).leaf
+            except LocalAPIError as exc:
+                outcome = exc.with_traceback(None)  # it would keep the frames of the request
+            context.journal.end(attempt, context.clock(), outcome)
+        if isinstance(outcome, LocalAPIError):
+            self._state, self._last_error = DomainState.FAILED, outcome
+            self._failures += outcome.counted
+        else:
+            self._report_success(outcome)
+            self._state, self._leaf = DomainState.ISSUED, outcome
+            self._last_error, self._failures = None, 0
+            self._last_success_at = context.clock()
+
+    def _report_success(self, leaf: Certificate) -> None:
+        is_new = self._leaf is None or self._leaf.serial_number != leaf.serial_number
+        if is_new or self._last_error is not None:
+            _logger.info(
+                "%s: certificate valid from %s until %s; next look at %s",
+                self.domain,
+                _time(leaf.not_before),
+                _time(leaf.not_after),
+                _time(self._context.clock() + self._context.refresh_interval),
+                extra={"domain": self.domain},
+            )
+
+    def _report_failure(self, error: LocalAPIError) -> timedelta:
+        """Log a failure; return how long to wait after it."""
+        context = self._context
+        wait = context.retry_policy.wait(self._failures if error.counted else 0, context.rng)
+        _logger.warning(
+            "%s: request failed (retry %d): %s. %s %s Next attempt at %s, in %s.",
+            self.domain,
+            self._failures,
+            str(error).rstrip("."),
+            error.meaning,
+            error.remedy,
+            _time(context.clock() + wait),
+            wait,
+            extra={"domain": self.domain},
+        )
+        return wait
+
+    async def _sleep(self, wait: timedelta, wakeups: int, hints: int | None = None) -> None:
+        """Sleep until a wall-clock deadline, or until woken.
+
+        Args:
+            wait: how long.
+            wakeups: their number before the attempt: a later one ends the sleep.
+            hints: likewise; ``None`` after a success, which no hint cuts short.
+        """
+        seconds = wait.total_seconds()
+        self._next_attempt_at = self._context.clock() + wait
+        at_least = 0.0 if hints is None else min(_MIN_RETRY_SECONDS, seconds)
+        await trio.sleep(at_least)
+        if wakeups != self._wakeups or (
+            hints not in (None, self._context.hints.count) and self._may_pass_with_a_change()
+        ):
+            return
+        with trio.CancelScope() as self._nap:
+            await _sleep_until(self._next_attempt_at, seconds - at_least, self._context.clock)
+        self._nap = None
+
+
+async def _sleep_until(deadline: datetime, at_most: float, clock: Clock) -> None:
+    """Sleep until the wall clock shows ``deadline``, and no longer than ``at_most`` seconds.
+
+    So a machine that was suspended catches up within the hour, and a clock set back delays nothing.
+    """
+    end = trio.current_time() + at_most
+    while True:
+        left = min((deadline - clock()).total_seconds(), end - trio.current_time())
+        if left <= 0:
+            return
+        await trio.sleep(min(left, _LOOK_AT_CLOCK_SECONDS))
+
+
+def _time(at: datetime) -> str:
+    return f"{at.astimezone():%Y-%m-%d %H:%M:%S%z}"
