@@ -1,0 +1,57 @@
+"""What every source of wanted names has in common."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from trio_util import AsyncValue
+
+if TYPE_CHECKING:
+    import logging
+
+    from ..hints import Hints
+
+__all__ = ["DomainSource", "WantedNames"]
+
+
+class WantedNames:
+    """The names a source wants, and what is wrong with it.
+
+    The last good names stay while something is wrong, and a trouble is logged once.
+
+    Args:
+        logger: of the source.
+        name: of the source, for people.
+    """
+
+    def __init__(self, logger: logging.Logger, name: str) -> None:
+        self._logger = logger
+        self._name = name
+        self._trouble = ""
+        self.value: AsyncValue[frozenset[str] | None] = AsyncValue(None)
+        """``None`` until the source could first be read."""
+
+    def set(self, names: frozenset[str]) -> None:
+        """Publish what was read."""
+        if self._trouble:
+            self._logger.info("%s can be read again", self._name)
+            self._trouble = ""
+        self.value.value = names
+
+    def keep(self, trouble: str) -> None:
+        """Keep what was last published, and say why."""
+        if trouble != self._trouble:
+            kept = "nothing is wanted from it yet" if self.value.value is None else "its last good names stay"
+            self._logger.warning("%s; %s", trouble, kept)
+            self._trouble = trouble
+
+
+class DomainSource(Protocol):
+    """One place from which wanted names come."""
+
+    @property
+    def wanted(self) -> AsyncValue[frozenset[str] | None]:
+        """The names wanted now; ``None`` while they are not known yet."""
+
+    async def run(self, hints: Hints) -> None:
+        """Keep :attr:`wanted` up to date until cancelled; look at once after each hint."""
