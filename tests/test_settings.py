@@ -1,0 +1,136 @@
+"""Settings: what is understood, what is refused, and where each came from."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given, strategies as st
+
+from tscert_trio import Scope, SettingsError
+from tscert_trio.settings import OPTIONS, Settings, parse_duration
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("500ms", 0.5),
+        ("90s", 90),
+        ("5m", 300),
+        ("1h30m", 5400),
+        ("24h", 86400),
+        ("30d", 2592000),
+        ("1.5h", 5400),
+    ],
+)
+def test_durations_are_read_as_people_write_them(text, seconds):
+    assert parse_duration(text).total_seconds() == seconds
+
+
+@pytest.mark.parametrize(
+    "text", ["", "5", "5 m", "5w", "m5", "-5m", "0s", "1e3s", "5M", "inf", "9" * 20 + "d"]
+)
+def test_what_is_no_duration_is_refused_by_name(text):
+    with pytest.raises(ValueError, match=r"no duration|no time at all|too long") as caught:
+        parse_duration(text)
+    assert repr(text) in str(caught.value)
+
+
+@given(st.integers(1, 10**12))
+def test_every_number_of_milliseconds_can_be_written(milliseconds):
+    assert parse_duration(f"{milliseconds}ms") == timedelta(milliseconds=milliseconds)
+
+
+def test_the_defaults_are_those_of_the_go_manager_for_all_names():
+    settings = Settings.load({}, {})
+    assert settings.scope is Scope.ALL
+    assert settings.refresh_interval == timedelta(hours=24)
+    assert (settings.retry_initial, settings.retry_factor, settings.retry_max) == (
+        timedelta(minutes=1),
+        2,
+        timedelta(hours=24),
+    )
+    assert settings.issue_timeout == timedelta(seconds=300)
+    assert settings.poll_interval == timedelta(seconds=30)
+    assert settings.origins == {}
+
+
+def test_the_command_line_goes_before_the_environment_and_that_before_tailscales_own_variables():
+    environ = {"TSCERT_SOCKET": "/b", "TS_SOCKET": "/c", "TS_SERVE_CONFIG": "/d", "TSCERT_RETRY_MAX": "2h"}
+    settings = Settings.load({"socket": "/a"}, environ)
+    assert (settings.socket, settings.serve_config) == (Path("/a"), Path("/d"))
+    assert settings.origins == {
+        "socket": "--socket",
+        "serve_config": "TS_SERVE_CONFIG",
+        "retry_max": "TSCERT_RETRY_MAX",
+    }
+    assert Settings.load({}, environ).socket == Path("/b")
+    assert Settings.load({}, {"TS_SOCKET": "/c"}).socket == Path("/c")
+
+
+def test_every_option_can_be_set_in_the_environment():
+    examples = {
+        "domains": "a.ts.net, b.ts.net",
+        "socket": "/s",
+        "scope": "services",
+        "serve_config": "/f",
+        "poll_interval": "5s",
+        "self_name": "true",
+        "only": "*.a *.b",
+        "exclude": "*.c",
+        "refresh_interval": "1h",
+        "retry_initial": "2m",
+        "retry_factor": "10",
+        "retry_max": "3h",
+        "issue_timeout": "4m",
+        "log_format": "json",
+        "log_level": "debug",
+    }
+    environ = {option.variable: examples[option.field] for option in OPTIONS}
+    settings = Settings.load({}, environ)
+    assert settings.origins == {option.field: option.variable for option in OPTIONS}
+    assert settings.domains == ("a.ts.net", "b.ts.net")
+    assert settings.only == ("*.a", "*.b")
+    assert settings.self_name is True
+
+
+def test_an_empty_variable_is_as_good_as_none():
+    assert Settings.load({}, {"TSCERT_SCOPE": "", "TSCERT_SELF": ""}).origins == {}
+
+
+def test_all_faults_are_told_at_once_each_with_its_option_and_what_would_be_right():
+    flags = {"domains": ["box"], "retry_initial": "soon", "scope": "most"}
+    environ = {"TSCERT_RETRY_FACTOR": "0.5", "TSCERT_SELF": "maybe", "TSCERT_LOG_LEVEL": "loud"}
+    with pytest.raises(SettingsError) as caught:
+        Settings.load(flags, environ)
+    assert caught.value.faults == (
+        "DOMAIN: 'box' is no DNS name; one looks like box.tail1234.ts.net",
+        "--scope: 'most' is none of services, all",
+        "TSCERT_SELF: 'maybe' is neither true nor false",
+        "--retry-initial: 'soon' is no duration; write 500ms, 90s, 5m, 1h30m, 24h or 30d",
+        "TSCERT_RETRY_FACTOR: '0.5' is no factor; write a number from 1 up, such as 2",
+        "TSCERT_LOG_LEVEL: 'loud' is none of debug, info, warning, error",
+    )
+
+
+def test_a_first_wait_above_the_longest_is_refused():
+    with pytest.raises(SettingsError, match="--retry-initial is longer than --retry-max"):
+        Settings.load({"retry_initial": "2h", "retry_max": "1h"}, {})
+
+
+@pytest.mark.parametrize(
+    ("environ", "is_reader"),
+    [
+        ({}, False),
+        ({"POD_NAME": "proxy-1"}, False),
+        ({"TS_EXPERIMENTAL_CERT_SHARE": "true", "POD_NAME": "proxy-0"}, False),
+        ({"TS_EXPERIMENTAL_CERT_SHARE": "false", "POD_NAME": "proxy-1"}, False),
+        ({"TS_EXPERIMENTAL_CERT_SHARE": "true", "POD_NAME": "proxy-1"}, True),
+        ({"TS_EXPERIMENTAL_CERT_SHARE": "1"}, True),
+    ],
+)
+def test_of_sharing_replicas_only_the_one_that_ends_in_0_issues(environ, is_reader):
+    """The rule of containerboot (``cmd/containerboot/settings.go``)."""
+    reason = Settings.load({}, environ).reader_reason
+    assert (reason is not None) is is_reader
+    if reason:
+        assert "POD_NAME" in reason
