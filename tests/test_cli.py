@@ -1,0 +1,285 @@
+"""The command, as a process of its own on the real clock, against the sandbox in another."""
+
+import json
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+from raw_http import request
+
+NAME = "box.tail1234.ts.net"
+COMMAND = [sys.executable, "-W", "error", "-m", "tscert_trio"]
+
+
+def environment(**variables):
+    """The environment without anything that would be taken for a setting."""
+    kept = {
+        key: value for key, value in os.environ.items() if not key.startswith(("TS", "POD_NAME", "NOTIFY"))
+    }
+    return kept | variables
+
+
+def run(*arguments, cwd, **variables):
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)],
+        cwd=cwd,
+        env=environment(**variables),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+class Process:
+    """A running command whose standard error is read line by line."""
+
+    def __init__(self, *arguments, cwd, **variables):
+        self.child = subprocess.Popen(
+            [*COMMAND, *map(str, arguments)],
+            cwd=cwd,
+            env=environment(**variables),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.lines = []
+
+    def wait_for_line(self, pattern):
+        for line in self.child.stdout:
+            self.lines.append(line)
+            if re.search(pattern, line):
+                return line
+        raise AssertionError(f"ended without {pattern!r}: {self.lines}")
+
+    def end(self, signum=signal.SIGTERM):
+        """Return the exit status and the seconds it took."""
+        began = time.monotonic()
+        self.child.send_signal(signum)
+        self.lines += self.child.communicate(timeout=20)[0].splitlines()
+        return self.child.returncode, time.monotonic() - began
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Start commands; end them with the test."""
+    started = []
+
+    def start(*arguments, **variables):
+        started.append(Process(*arguments, cwd=tmp_path, **variables))
+        return started[-1]
+
+    yield start
+    for process in started:
+        if process.child.poll() is None:
+            process.child.kill()
+        process.child.communicate()
+
+
+@pytest.fixture(scope="module")
+def tailscaled():
+    """The path of a sandbox's socket; it runs for all tests of this module."""
+    with tempfile.TemporaryDirectory(prefix="tscert-") as folder:
+        path = Path(folder) / "s"
+        process = Process("sandbox", "--socket", path, "--cert-domain", NAME, cwd=folder)
+        try:
+            process.wait_for_line("try, in another terminal")
+            yield path
+        finally:
+            assert process.end() == (0, pytest.approx(0, abs=5))
+
+
+def calls(tailscaled, endpoint):
+    return [
+        call for call in request(tailscaled, "GET", "/sandbox/v0/calls") if f"/{endpoint}" in call["path"]
+    ]
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_the_service_ends_on_a_signal_within_a_second_with_status_0(start, tailscaled, signum):
+    service = start("run", "--socket", tailscaled, NAME)
+    service.wait_for_line(f"{NAME}: certificate valid from .* until")
+    status, seconds = service.end(signum)
+    assert status == 0
+    assert seconds < 1
+    assert "Traceback" not in "".join(service.lines)
+
+
+def test_without_a_command_the_service_runs(start, tailscaled):
+    service = start(TSCERT_SOCKET=str(tailscaled), TSCERT_DOMAINS=NAME)
+    service.wait_for_line(f"{NAME}: certificate valid")
+    assert service.end()[0] == 0
+
+
+def test_without_tailscaled_it_waits_and_ends_on_a_signal(start, tmp_path):
+    service = start("--socket", tmp_path / "missing")
+    assert "systemctl start tailscaled" in service.wait_for_line("no such socket")
+    assert service.end()[0] == 0
+
+
+def test_sighup_makes_it_look_at_its_configuration_at_once(start, tailscaled, tmp_path):
+    config = tmp_path / "serve.json"
+    config.write_text(json.dumps({"Services": {}}))
+    service = start("--socket", tailscaled, "--serve-config", config)
+    service.wait_for_line("no name wants a certificate")
+    config.write_text(json.dumps({"Services": {"svc:x": {"Web": {f"{NAME}:443": {}}}}}))
+    service.child.send_signal(signal.SIGHUP)
+    service.wait_for_line(f"keeping certificates for {NAME}")
+    assert service.end()[0] == 0
+
+
+def test_systemd_is_told_ready_status_and_stopping(start, tailscaled, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind("notify")
+        systemd.settimeout(20)
+        service = start(
+            "run",
+            "--socket",
+            tailscaled,
+            NAME,
+            NOTIFY_SOCKET=str(tmp_path / "notify"),
+            WATCHDOG_USEC="300000",
+        )
+        received = ""
+        while not ("READY=1" in received and "STATUS=1 of 1 names have a certificate" in received):
+            received += systemd.recv(4096).decode() + "\n"
+        assert "WATCHDOG=1" in received
+        assert service.end()[0] == 0
+        systemd.settimeout(0)
+        while "STOPPING=1" not in received:
+            received += systemd.recv(4096).decode()
+
+
+def test_log_lines_can_be_json(start, tailscaled):
+    service = start("run", "--socket", tailscaled, "--log-format", "json", NAME)
+    record = json.loads(service.wait_for_line("certificate valid from"))
+    assert record["level"] == "info"
+    assert record["domain"] == NAME
+    assert record["message"].startswith(f"{NAME}: certificate valid from")
+    assert record["logger"] == "tscert_trio.cert_loop"
+    assert record["time"].endswith("+00:00")
+
+
+def test_the_demonstration_shows_the_main_job_and_ends(tmp_path):
+    result = run("run", "--sandbox", cwd=tmp_path)
+    assert result.returncode == 0
+    log = result.stderr
+    assert "shop.tail1234.ts.net: certificate valid" in log
+    assert "api.tail1234.ts.net: request failed (retry 1): SetDNS" in log
+    assert log.index("api.tail1234.ts.net: request failed") < log.index(
+        "api.tail1234.ts.net: certificate valid"
+    )
+    assert log.index("node may have certificates") < log.index("wiki.tail1234.ts.net: certificate valid")
+    assert "keeping certificates for api.tail1234.ts.net, wiki.tail1234.ts.net\n" in log
+    assert result.stdout.rstrip().splitlines()[-2:] == [
+        "    tscert-trio run           follow the serve config of the tailscaled there",
+        "    tscert-trio run --self    and keep a certificate for the node's own name",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["run", "--wat"], 2, "unrecognized arguments: --wat; see"),
+        (["frobnicate"], 2, "invalid choice: 'frobnicate'"),
+        (["--retry-max", "5 parsecs"], 2, "--retry-max: '5 parsecs' is no duration; write"),
+        (["run", "localhost"], 2, "DOMAIN: 'localhost' is no DNS name"),
+        (["--socket", "file"], 1, "tailscaled's socket file: is no socket"),
+        (["--socket"], 2, "expected one argument"),
+        (["cert", "a b.ts.net", "--socket", "s"], 2, "'a b.ts.net' is no DNS name"),
+        (["cert", "a.ts.net", "--socket", "file"], 1, "tailscaled's socket file: is no socket"),
+        (["cert", "a.ts.net", "--socket", "missing"], 1, "no such socket. tailscaled is not running"),
+        (["cert", "a.ts.net", "--min-validity", "1y"], 2, "'1y' is no duration"),
+        (["cert", "a.ts.net", "--cert-file", "nowhere/x"], 1, "nowhere/x: No such file or directory"),
+        (["sandbox", "--tailscaled", "1.2.3"], 2, "--tailscaled: '1.2.3' is none of 1.86.5"),
+        (["sandbox", "--validity", "long"], 2, "--validity: 'long' is no duration"),
+    ],
+)
+def test_bad_input_is_told_in_one_line(tmp_path, arguments, status, message):
+    (tmp_path / "file").touch()
+    result = run(*arguments, cwd=tmp_path)
+    assert result.returncode == status
+    assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("tscert-trio")
+    assert message in line
+
+
+def test_all_faults_of_the_settings_are_told_a_line_each(tmp_path):
+    result = run("--scope", "most", "--retry-factor", "0", cwd=tmp_path, TSCERT_LOG_LEVEL="loud")
+    assert result.returncode == 2
+    assert len(result.stderr.splitlines()) == 3
+
+
+def test_version_and_help_are_told(tmp_path):
+    assert re.fullmatch(r"tscert-trio \d+\.\d+\S*\n", run("--version", cwd=tmp_path).stdout)
+    text = run("--help", cwd=tmp_path).stdout
+    assert all(command in text for command in ("run", "cert", "sandbox"))
+    assert "TSCERT_RETRY_MAX" in run("run", "--help", cwd=tmp_path).stdout
+
+
+def test_cert_writes_both_files_like_tailscale_cert(tmp_path, tailscaled):
+    result = run("cert", NAME, "--socket", tailscaled, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    cert, key = tmp_path / f"{NAME}.crt", tmp_path / f"{NAME}.key"
+    assert cert.read_bytes().startswith(b"-----BEGIN CERTIFICATE-----")
+    assert b"PRIVATE KEY" not in cert.read_bytes()
+    assert b"PRIVATE KEY" in key.read_bytes()
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    assert stat.S_IMODE(cert.stat().st_mode) == 0o644
+    assert f"{NAME}: valid until" in result.stderr
+    assert "PRIVATE" not in result.stdout + result.stderr
+
+
+def test_cert_writes_to_standard_output_and_asks_for_the_key_only_when_it_is_wanted(tmp_path, tailscaled):
+    result = run("cert", NAME, "--socket", tailscaled, "--cert-file", "-", cwd=tmp_path)
+    assert result.stdout.startswith("-----BEGIN CERTIFICATE-----")
+    assert "PRIVATE KEY" not in result.stdout
+    assert calls(tailscaled, "cert/")[-1]["query"]["type"] == "crt"
+    result = run("cert", NAME, "--socket", tailscaled, "--cert-file", "-", "--key-file", "-", cwd=tmp_path)
+    assert "PRIVATE KEY" in result.stdout
+    assert "BEGIN CERTIFICATE" in result.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_cert_says_what_went_wrong_and_what_to_do(tmp_path, tailscaled):
+    result = run("cert", "other.tail1234.ts.net", "--socket", tailscaled, cwd=tmp_path)
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert 'invalid domain "other.tail1234.ts.net"' in line
+    assert "enable HTTPS" in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_cert_asks_for_nothing_when_its_files_could_not_be_written(tmp_path, tailscaled):
+    before = len(calls(tailscaled, "cert/"))
+    result = run("cert", NAME, "--socket", tailscaled, "--key-file", "no/key.pem", cwd=tmp_path)
+    assert result.returncode == 1
+    assert len(calls(tailscaled, "cert/")) == before
+
+
+def test_a_min_validity_above_half_of_the_life_needs_force(tmp_path, tailscaled):
+    def ask(*arguments):
+        return run("cert", NAME, "--socket", tailscaled, "--cert-file", "c.pem", *arguments, cwd=tmp_path)
+
+    def orders():
+        return len(request(tailscaled, "GET", "/sandbox/v0/orders"))
+
+    assert ask("--min-validity", "30d").returncode == 0
+    before = orders()
+    refused = ask("--min-validity", "60d")
+    assert (refused.returncode, orders()) == (2, before)
+    assert "add --force" in refused.stderr
+    assert ask("--min-validity", "80d", "--force").returncode == 0
+    assert orders() == before
+    assert ask("--min-validity", "95d", "--force").returncode == 0
+    assert orders() == before + 1

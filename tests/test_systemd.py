@@ -1,0 +1,99 @@
+"""What systemd is told."""
+
+import socket
+from datetime import UTC, datetime
+
+import pytest
+import trio
+
+from tscert_trio import CertManagerStatistics, DomainState, DomainStatistics, UnreachableError
+from tscert_trio.cli.systemd import keep_systemd_informed, notify, status_line
+
+
+class Systemd:
+    """The receiving end of NOTIFY_SOCKET."""
+
+    def __init__(self, address):
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(address)
+        self.socket.setblocking(False)
+        self.environ = {"NOTIFY_SOCKET": address.replace("\0", "@", 1)}
+
+    def received(self):
+        messages = []
+        while True:
+            try:
+                messages.append(self.socket.recv(4096).decode())
+            except BlockingIOError:
+                return messages
+
+
+@pytest.fixture(params=["file", "abstract"])
+def systemd(request, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    address = {"file": str(tmp_path / "n"), "abstract": f"\0tscert-test-{tmp_path}"}[request.param]
+    systemd = Systemd(address)
+    yield systemd
+    systemd.socket.close()
+
+
+def domain(name, state=DomainState.ISSUED, error=None, leaf=None):
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    return DomainStatistics(
+        domain=name, state=state, leaf=leaf, attempts=1, failures=0, last_error=error, last_success_at=now,
+        next_attempt_at=now,
+    )  # fmt: skip
+
+
+def statistics(*domains):
+    return CertManagerStatistics(domains=domains, cert_domains=frozenset(), bus_connected=True)
+
+
+class Manager:
+    """Its statistics are all that is read of it."""
+
+    def statistics(self):
+        return statistics(domain("a.ts.net", DomainState.WAITING))
+
+
+async def run(systemd, seconds, environ):
+    """Return what systemd receives in this time; its queue holds ten messages."""
+    messages = []
+    with trio.move_on_after(seconds):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(keep_systemd_informed, Manager(), environ)
+            while True:
+                await trio.sleep(0.5)
+                messages += systemd.received()
+    return messages
+
+
+def test_a_message_arrives_at_either_kind_of_socket(systemd):
+    notify("READY=1", systemd.environ)
+    assert systemd.received() == ["READY=1"]
+
+
+@pytest.mark.parametrize("environ", [{}, {"NOTIFY_SOCKET": ""}, {"NOTIFY_SOCKET": "/nonexistent/s"}])
+def test_without_systemd_nothing_happens(environ):
+    notify("READY=1", environ)
+
+
+async def test_the_watchdog_is_fed_three_times_within_its_time(autojump_clock, systemd):
+    environ = {**systemd.environ, "WATCHDOG_USEC": "6000000"}
+    messages = await run(systemd, 58, environ)
+    assert len(messages) == 30  # after 0, 1, 3, 5 … 57 seconds
+    assert set(messages) == {
+        "WATCHDOG=1\nSTATUS=0 of 1 names have a certificate, 1 waiting to become CertDomains"
+    }
+
+
+async def test_without_a_watchdog_the_status_is_told_less_and_less_often(autojump_clock, systemd):
+    assert 120 <= len(await run(systemd, 3600, systemd.environ)) <= 130
+
+
+def test_the_status_names_a_failure():
+    error = UnreachableError("tailscaled's socket /s: no such socket")
+    line = status_line(statistics(domain("a.ts.net"), domain("b.ts.net", DomainState.FAILED, error)))
+    assert line == (
+        "0 of 2 names have a certificate, 1 failing, such as b.ts.net: tailscaled's socket /s: no such socket"
+    )

@@ -1,0 +1,5 @@
+"""The command ``tscert-trio``."""
+
+from .main import main
+
+__all__ = ["main"]

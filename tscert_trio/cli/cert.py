@@ -1,0 +1,103 @@
+"""Get the certificate of one name into files, as "tailscale cert" does."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import trio
+
+from ..certificate import CertChain, CertPair
+from ..clock import system_clock
+from ..errors import SettingsError
+from ..localapi import ISSUE_TIMEOUT, LocalClient, default_socket_path
+from ..serve_config import check_domain
+from ..settings import parse_duration
+from ..targets import check_writable, write_file
+
+if TYPE_CHECKING:
+    import argparse
+    from datetime import timedelta
+
+__all__ = ["add_arguments", "command"]
+
+_STDOUT = "-"
+_PROBE = parse_duration("1s")  # tailscaled neither renews nor asks the CA for so little
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the command."""
+    parser.add_argument("domain", metavar="DOMAIN")
+    parser.add_argument(
+        "--cert-file", metavar="FILE", help='the certificate and its chain; "-" is standard output'
+    )
+    parser.add_argument("--key-file", metavar="FILE", help='the private key; "-" is standard output')
+    parser.add_argument(
+        "--min-validity",
+        metavar="DURATION",
+        help="renew a certificate with less than this left, and say why if that fails",
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="allow a --min-validity above half of a certificate's life"
+    )
+    parser.add_argument("--socket", metavar="PATH", type=Path, help="tailscaled's socket [TSCERT_SOCKET]")
+
+
+def command(options: argparse.Namespace) -> int:
+    """Get a certificate; return the exit status."""
+    min_validity = None
+    try:
+        domain = check_domain(options.domain)
+        if options.min_validity is not None:
+            min_validity = parse_duration(options.min_validity)
+    except ValueError as exc:
+        raise SettingsError([str(exc)]) from None
+    cert_file, key_file = options.cert_file, options.key_file
+    if cert_file is None and key_file is None:
+        name = domain.replace("*", "wildcard_", 1)
+        cert_file, key_file = f"{name}.crt", f"{name}.key"
+    for file in (cert_file, key_file):
+        if file not in (None, _STDOUT):
+            check_writable(Path(file))
+    socket_path = options.socket or os.environ.get("TSCERT_SOCKET") or default_socket_path()
+    client = LocalClient(socket_path)
+    answer = trio.run(_fetch, client, domain, min_validity, options.force, key_file is not None)
+    # The key first: a certificate without its key is of no use, and the other way round is harmless.
+    if key_file is not None:
+        assert isinstance(answer, CertPair)
+        _write(key_file, answer.key_pem, mode=0o600, what="private key")
+    if cert_file is not None:
+        pem = answer.pem if isinstance(answer, CertChain) else answer.chain_pem
+        _write(cert_file, pem, mode=0o644, what="certificate")
+    print(f"{domain}: valid until {answer.leaf.not_after:%Y-%m-%d %H:%M:%S}Z", file=sys.stderr)
+    return 0
+
+
+async def _fetch(
+    client: LocalClient, domain: str, min_validity: timedelta | None, force: bool, wants_key: bool
+) -> CertChain | CertPair:
+    async with client:
+        ask = client.cert_pair if wants_key else client.cert
+        if min_validity is None:
+            return await ask(domain)
+        present = await ask(domain, min_validity=_PROBE)
+        if min_validity > present.leaf.lifetime / 2 and not force:
+            fault = (
+                f"--min-validity is above half of the certificate's life of {present.leaf.lifetime}, so "
+                "every call would order a new one, and the CA allows five a week; ask for less or add --force"
+            )
+            raise SettingsError([fault])
+        if present.leaf.not_after - system_clock() >= min_validity:
+            return present
+        return await ask(domain, min_validity=min_validity, patience=ISSUE_TIMEOUT)
+
+
+def _write(file: str, data: bytes, *, mode: int, what: str) -> None:
+    if file == _STDOUT:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    else:
+        write_file(Path(file), data, mode=mode)
+        print(f"wrote {what} to {file}", file=sys.stderr)

@@ -1,0 +1,80 @@
+"""Show the main job on a fake tailscaled: takes 20 seconds and needs no tailnet."""
+
+from __future__ import annotations
+
+import signal
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import attrs
+import trio
+
+from ..sandbox import Fault, open_sandbox
+from ..service import serve
+
+if TYPE_CHECKING:
+    from ..settings import Settings
+
+__all__ = ["run_demo"]
+
+_SHOP, _WIKI, _API = (f"{name}.tail1234.ts.net" for name in ("shop", "wiki", "api"))
+_RETRY = timedelta(seconds=3)
+_END = """
+That was the whole main job, on a fake tailscaled. On a machine of your tailnet, as root:
+
+    tscert-trio run           follow the serve config of the tailscaled there
+    tscert-trio run --self    and keep a certificate for the node's own name
+"""
+
+
+async def run_demo(settings: Settings) -> int:
+    """Run service and sandbox in one process and let things happen; return the exit status."""
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with trio.open_nursery() as nursery:
+
+            async def end_on_signal() -> None:
+                async for _signum in signals:
+                    nursery.cancel_scope.cancel(reason="interrupted")
+
+            nursery.start_soon(end_on_signal)
+            await _play(settings)
+            nursery.cancel_scope.cancel(reason="the demonstration has ended")
+            return 0
+    return 0
+
+
+async def _play(settings: Settings) -> None:
+    async with open_sandbox(cert_domains=[_SHOP, _API]) as sandbox, trio.open_nursery() as nursery:
+        sandbox.set_serve_config(_serve_config(_SHOP, _WIKI, _API))
+        sandbox.add_fault(Fault.control("the DNS provider is away", domain=_API, count=2))
+        _say(f"{_SHOP}, {_WIKI} and {_API} are in the serve config; {_WIKI} is not yet among the CertDomains")
+        settings = attrs.evolve(
+            settings, socket=sandbox.socket_path, retry_initial=_RETRY, serve_config=None, reader_reason=None
+        )
+        await nursery.start(serve, settings)
+        await trio.sleep(5)
+        _say(f"{_WIKI} is approved on the tailnet and becomes a CertDomain")
+        sandbox.set_cert_domains([_SHOP, _WIKI, _API])
+        await trio.sleep(6)
+        _say(f"{_SHOP} leaves the serve config")
+        sandbox.set_serve_config(_serve_config(_WIKI, _API))
+        await trio.sleep(2)
+        print(_END, flush=True)
+        nursery.cancel_scope.cancel(reason="the demonstration has ended")
+
+
+def _serve_config(*domains: str) -> dict[str, object]:
+    handlers = {"Handlers": {"/": {"Proxy": "http://127.0.0.1:8080"}}}
+    return {
+        "Services": {
+            f"svc:{domain.split('.')[0]}": {
+                "TCP": {"443": {"HTTPS": True}},
+                "Web": {f"{domain}:443": handlers},
+            }
+            for domain in domains
+        }
+    }
+
+
+def _say(text: str) -> None:
+    print(f"--- {text}", flush=True)

@@ -1,0 +1,42 @@
+"""Logging as text or JSON lines. A library does not choose its user's logging; a command does."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from datetime import UTC, datetime
+
+__all__ = ["configure_logging"]
+
+
+class _JSONFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        fields = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if domain := getattr(record, "domain", None):
+            fields["domain"] = domain
+        if record.exc_info:
+            fields["exception"] = self.formatException(record.exc_info)
+        return json.dumps(fields, ensure_ascii=False)
+
+
+def configure_logging(log_format: str, level: str) -> None:
+    """Send the log to standard error.
+
+    Args:
+        log_format: ``text`` or ``json``.
+        level: ``debug``, ``info``, ``warning`` or ``error``.
+    """
+    handler = logging.StreamHandler()
+    if log_format == "json":
+        handler.setFormatter(_JSONFormatter())
+    else:
+        # systemd's journal keeps the time itself.
+        time = "" if os.environ.get("JOURNAL_STREAM") else "%(asctime)s "
+        handler.setFormatter(logging.Formatter(f"{time}%(levelname)-7s %(message)s", "%Y-%m-%d %H:%M:%S"))
+    logging.basicConfig(handlers=[handler], level=level.upper(), force=True)

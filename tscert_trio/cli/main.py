@@ -1,0 +1,125 @@
+"""The commands, their options, and what their failures look like."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+import attrs
+
+from ..errors import LocalAPIError, SettingsError, TscertError
+from ..settings import OPTIONS, Option, Settings
+from . import cert, run, sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["main"]
+
+_DESCRIPTION = "Keep the TLS certificates of this machine's tailnet names issued and renewed."
+_EPILOG = """\
+Without a command, "run" is meant: it follows the serve config of the tailscaled here.
+Exit status: 0 all went well, 1 it failed, 2 the command line makes no sense.
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+class _ShowVersion(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_args: object) -> NoReturn:
+        from importlib.metadata import version  # takes 20 ms
+
+        print(f"tscert-trio {version('tscert-trio')}")
+        parser.exit(0)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit status.
+
+    Args:
+        argv: the arguments, without the program's name; by default those of the process.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    parser = _parser()
+    # "run" may be left out, but not before --help or --version, which are about the whole.
+    if not arguments or (arguments[0].startswith("-") and arguments[0] not in {"-h", "--help", "--version"}):
+        arguments.insert(0, "run")
+    options = parser.parse_args(arguments)
+    try:
+        status: int = options.command(options)
+    except SettingsError as exc:
+        for fault in exc.faults:
+            print(f"tscert-trio: {fault}", file=sys.stderr)
+        return 2
+    except LocalAPIError as exc:
+        print(f"tscert-trio: {str(exc).rstrip('.')}. {exc.meaning} {exc.remedy}", file=sys.stderr)
+        return 1
+    except TscertError as exc:
+        print(f"tscert-trio: {exc}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # the reader of a pipe has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    finally:
+        logging.shutdown()
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = _Parser(
+        prog="tscert-trio", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=raw, allow_abbrev=False
+    )
+    parser.add_argument("--version", action=_ShowVersion, nargs=0, help="show the version and end")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def add(name: str, summary: str, description: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=summary, description=description, allow_abbrev=False)
+
+    command = add("run", "keep certificates fresh (the service)", run.__doc__ or "")
+    for option in OPTIONS:
+        _add_option(command, option)
+    command.add_argument(
+        "--sandbox", action="store_true", help="show the main job on a fake tailscaled, in 20 seconds"
+    )
+    command.set_defaults(command=run.command)
+
+    command = add("cert", "get one certificate into files", cert.__doc__ or "")
+    cert.add_arguments(command)
+    command.set_defaults(command=cert.command)
+
+    command = add("sandbox", "run a fake tailscaled to try things with", sandbox.__doc__ or "")
+    sandbox.add_arguments(command)
+    command.set_defaults(command=sandbox.command)
+    return parser
+
+
+def _add_option(parser: argparse.ArgumentParser, option: Option) -> None:
+    text = f"{option.help}{_default_of(option)} [{option.variable}]".replace("%", "%%")
+    if not option.flag.startswith("-"):
+        parser.add_argument(option.field, nargs="*", metavar=option.metavar, help=text)
+    elif option.metavar is None:
+        parser.add_argument(option.flag, dest=option.field, action="store_true", default=None, help=text)
+    else:
+        action = "append" if option.is_list else "store"
+        parser.add_argument(option.flag, dest=option.field, action=action, metavar=option.metavar, help=text)
+
+
+def _default_of(option: Option) -> str:
+    field = getattr(attrs.fields(Settings), option.field)
+    if option.field == "socket":
+        return " (default: where this platform has it)"
+    if field.default in (None, False, ()):
+        return ""
+    value = getattr(field.default, "value", field.default)
+    return f" (default: {value})"

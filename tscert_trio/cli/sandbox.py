@@ -1,0 +1,62 @@
+"""Run a fake tailscaled with a certificate authority inside, to try things with."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import trio
+
+from ..errors import SettingsError
+from ..settings import parse_duration
+
+if TYPE_CHECKING:
+    import argparse
+
+__all__ = ["add_arguments", "command"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the command."""
+    parser.add_argument("--socket", metavar="PATH", type=Path, help="where to listen (default: a new folder)")
+    parser.add_argument(
+        "--tailscaled",
+        metavar="VERSION",
+        default="1.104.5",
+        help="which release to imitate: 1.86.5, 1.98.10, 1.100.0, 1.102.5 or 1.104.5 (default: 1.104.5)",
+    )
+    parser.add_argument(
+        "--cert-domain",
+        metavar="DOMAIN",
+        action="append",
+        help="a name among the node's CertDomains (default: box.tail1234.ts.net)",
+    )
+    parser.add_argument("--validity", metavar="DURATION", default="90d", help="life of a certificate")
+
+
+def command(options: argparse.Namespace) -> int:
+    """Run the sandbox until SIGTERM or SIGINT; return the exit status."""
+    from ..sandbox import VERSIONS, open_sandbox  # "run" starts faster without
+
+    if options.tailscaled not in VERSIONS:
+        raise SettingsError([f"--tailscaled: {options.tailscaled!r} is none of {', '.join(VERSIONS)}"])
+    try:
+        validity = parse_duration(options.validity)
+    except ValueError as exc:
+        raise SettingsError([f"--validity: {exc}"]) from None
+
+    async def main() -> None:
+        domains = tuple(options.cert_domain or ("box.tail1234.ts.net",))
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async with open_sandbox(
+                options.tailscaled, cert_domains=domains, socket_path=options.socket, validity=validity
+            ) as sandbox:
+                print(f"sandbox of tailscaled {options.tailscaled} on {sandbox.socket_path}")
+                print("try, in another terminal:")
+                print(f"  tscert-trio run --socket {sandbox.socket_path} {domains[0]}", flush=True)
+                async for _signum in signals:
+                    return
+
+    trio.run(main)
+    return 0

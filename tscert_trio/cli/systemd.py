@@ -1,0 +1,61 @@
+"""systemd's notify protocol (``sd_notify(3)``): ready, status, stopping, watchdog."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING
+
+import trio
+
+from ..statistics import CertManagerStatistics, DomainState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..cert_manager import CertManager
+
+__all__ = ["keep_systemd_informed", "notify", "status_line"]
+
+_MAX_STATUS_SECONDS = 30
+
+
+def notify(message: str, environ: Mapping[str, str] = os.environ) -> None:
+    """Tell systemd something, such as ``READY=1``; without systemd do nothing."""
+    address = environ.get("NOTIFY_SOCKET", "")
+    if not address.startswith(("/", "@")):
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+        sock.setblocking(False)
+        try:
+            sock.sendto(message.encode(), address.replace("@", "\0", 1))
+        except OSError:
+            return  # systemd is busy or gone; it is told again soon
+
+
+async def keep_systemd_informed(manager: CertManager, environ: Mapping[str, str] = os.environ) -> None:
+    """Tell systemd how things stand and, thereby, that the service is alive, until cancelled.
+
+    Often at first, then every half a minute, and three times within ``WatchdogSec``.
+    """
+    if not environ.get("NOTIFY_SOCKET"):
+        return
+    watchdog = float(environ.get("WATCHDOG_USEC", "inf")) / 1e6
+    pause = 1.0
+    while True:
+        notify(f"WATCHDOG=1\nSTATUS={status_line(manager.statistics())}", environ)
+        await trio.sleep(min(pause, watchdog / 3))
+        pause = min(2 * pause, _MAX_STATUS_SECONDS)
+
+
+def status_line(statistics: CertManagerStatistics) -> str:
+    """Return how all names stand, in one line."""
+    domains = statistics.domains
+    failed = [each for each in domains if each.last_error is not None]
+    waiting = sum(each.state is DomainState.WAITING for each in domains)
+    line = f"{sum(each.leaf is not None for each in domains)} of {len(domains)} names have a certificate"
+    if waiting:
+        line += f", {waiting} waiting to become CertDomains"
+    if failed:
+        line += f", {len(failed)} failing, such as {failed[0].domain}: {failed[0].last_error}"
+    return line
