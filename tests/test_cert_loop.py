@@ -92,10 +92,13 @@ async def test_the_policy_is_the_users(autojump_clock, sandbox, client):
     assert cert_times(sandbox) == [0, 10, 110, 610, 1110, 1610]
 
 
-async def test_waits_count_from_the_end_of_an_attempt(autojump_clock, sandbox, client):
-    sandbox.add_fault(Fault.delay(10))
-    sandbox.add_fault(counted(count=1))
-    await run_for(client, DAY + 100)
+async def test_waits_count_from_the_end_of_an_attempt(autojump_clock):
+    async with (
+        open_sandbox(cert_domains=[A], clock=virtual_clock, issue_delay=10) as sandbox,
+        LocalClient(sandbox.socket_path, clock=virtual_clock) as client,
+    ):
+        sandbox.add_fault(Fault.storage(count=1))
+        await run_for(client, DAY + 100)
     assert cert_times(sandbox) == [0, 10 + 60, 10 + 60 + 10 + DAY]
 
 
@@ -107,10 +110,12 @@ async def test_an_attempt_has_300_seconds_counted_from_when_it_is_sent(autojump_
     ):
         sandbox.add_fault(Fault.hang())
         statistics = await run_for(client, 601, A, B)
-    assert cert_times(sandbox, A) == [0, 600]  # its retry was due at 360, and queued behind the other
-    assert cert_times(sandbox, B) == [300]
-    assert isinstance(statistics[A].last_error, IssuanceTimeoutError)
-    assert statistics[B].failures == 1
+    first, second = sorted([cert_times(sandbox, A), cert_times(sandbox, B)])
+    assert first == [0, 600]  # its retry was due at 360, and queued behind the other
+    assert second == [300]
+    for domain in (A, B):
+        assert isinstance(statistics[domain].last_error, IssuanceTimeoutError)
+        assert statistics[domain].failures == 1
 
 
 async def test_a_hidden_rate_limit_is_learnt_when_the_time_is_up(autojump_clock, sandbox, client):
@@ -268,11 +273,11 @@ async def test_the_journal_has_each_attempt_from_its_start_with_what_came_of_it(
     autojump_clock, sandbox, client
 ):
     sandbox.add_fault(counted(count=1))
-    sandbox.add_fault(Fault.delay(10))
+    sandbox.add_fault(Fault.delay(10, count=1))
     journal = MemoryJournal()
     async with open_manager(client, journal=journal) as manager:
         manager.ensure_domains([A])
-        await trio.sleep(75)
+        await trio.sleep(65)
         failed, under_way = journal.attempts
         assert "DNS provider" in str(failed.error)
         assert (under_way.ended_at, under_way.leaf, under_way.error) == (None, None, None)

@@ -129,7 +129,7 @@ class CertLoop:
             try:
                 outcome = (await context.client.cert(self.domain, patience=context.issue_timeout)).leaf
             except LocalAPIError as exc:
-                outcome = exc.with_traceback(None)  # it would keep the frames of the request
+                outcome = _without_frames(exc)
             context.journal.end(attempt, context.clock(), outcome)
         if isinstance(outcome, LocalAPIError):
             self._state, self._last_error = DomainState.FAILED, outcome
@@ -201,6 +201,12 @@ async def _sleep_until(deadline: datetime, at_most: float, clock: Clock) -> None
         if left <= 0:
             return
         await trio.sleep(min(left, _LOOK_AT_CLOCK_SECONDS))
+
+
+def _without_frames(error: LocalAPIError) -> LocalAPIError:
+    """Return an error that can be kept for days: what led to it would keep the request's frames alive."""
+    error.__context__ = error.__cause__ = None
+    return error.with_traceback(None)
 
 
 def _time(at: datetime) -> str:

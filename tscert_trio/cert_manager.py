@@ -79,7 +79,7 @@ class CertManager:
             trio.ClosedResourceError: the manager is closed.
         """
         wanted = frozenset(domains)
-        if self._nursery.cancel_scope.cancel_called or self._nursery.parent_task is None:
+        if self._nursery.cancel_scope.cancel_called:
             raise trio.ClosedResourceError("the cert manager is closed")
         for domain in sorted(wanted - self._running.keys()):
             self._start(domain)
@@ -113,9 +113,11 @@ class CertManager:
 
     async def _run(self, running: _Running, predecessor: _Running | None) -> None:
         try:
+            if (
+                predecessor is not None
+            ):  # outside the scope: it must have ended even if this one has to end, too
+                await predecessor.ended.wait()
             with running.scope:
-                if predecessor is not None:
-                    await predecessor.ended.wait()
                 await running.loop.run()
         finally:
             running.ended.set()
