@@ -39,7 +39,6 @@ async def run_demo(settings: Settings) -> int:
             nursery.start_soon(end_on_signal)
             await _play(settings)
             nursery.cancel_scope.cancel(reason="the demonstration has ended")
-            return 0
     return 0
 
 
