@@ -1,0 +1,377 @@
+"""The HTTP server: what it makes of requests, and of clients that behave badly."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import socket
+import stat
+import tempfile
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+from raw_client import CutOffError, ask, open_exchange
+from trio.testing import wait_all_tasks_blocked
+
+from tscert_trio.http_server import HangUp, Request, Response, StreamResponse, serve_http
+from tscert_trio.unix_listener import open_unix_listener
+
+
+@pytest.fixture
+def path():
+    with tempfile.TemporaryDirectory(prefix="tscert-") as folder:
+        yield Path(folder) / "s"
+
+
+@asynccontextmanager
+async def serving(path, handler, stall_timeout=math.inf):
+    async with open_unix_listener(path) as listener, trio.open_nursery() as nursery:
+        started = await nursery.start(
+            lambda task_status: serve_http(
+                handler, [listener], stall_timeout=stall_timeout, task_status=task_status
+            )
+        )
+        assert list(started) == [listener]
+        yield
+        nursery.cancel_scope.cancel()
+
+
+async def say(path, *pieces):
+    """Send these bytes and return all that comes back."""
+    async with await trio.open_unix_socket(str(path)) as stream:
+        received = b""
+        try:
+            with contextlib.suppress(trio.BrokenResourceError):
+                for piece in pieces:
+                    await stream.send_all(piece)
+            while data := await stream.receive_some():
+                received += data
+        except trio.BrokenResourceError:
+            pass
+        return received
+
+
+async def echo(request: Request) -> Response:
+    text = (
+        f"{request.method} {request.path} {dict(request.query)} {request.headers.get('x')} {request.body!r}"
+    )
+    return Response(body=text.encode(), headers=[("X-Answer", "yes")])
+
+
+async def test_a_request_is_taken_apart_and_answered(path):
+    async with serving(path, echo):
+        answer = await ask(
+            path, "/a%20b?x=1&x=2&empty=", "POST", headers=[("Host", "h"), ("X", "1"), ("X", "2")], body=b"hi"
+        )
+    assert answer.status == 200
+    assert answer.headers == {"x-answer": "yes", "content-length": str(len(answer.body))}
+    query = eval(answer.text.split(" ", 3)[3].split("} ")[0] + "}")
+    assert query == {"x": "1", "empty": ""}
+    assert answer.text.startswith("POST /a b ")
+    assert answer.text.endswith(" 1, 2 b'hi'")
+
+
+async def test_a_connection_is_kept_until_one_side_asks_to_close_it(path):
+    async with serving(path, echo), open_exchange(path) as exchange:
+        for _ in range(3):
+            await exchange.send("GET", "/")
+            assert (await exchange.answer()).status == 200
+            exchange.start_next()
+        await exchange.send("GET", "/", [("Host", "h"), ("Connection", "close")])
+        assert (await exchange.answer()).headers["connection"] == "close"
+        assert await exchange.stream.receive_some() == b""
+
+
+async def test_pipelined_requests_are_answered_in_order(autojump_clock, path):
+    requests = b"".join(b"GET /%d HTTP/1.1\r\nHost: h\r\n\r\n" % number for number in range(3))
+    last = b"GET /3 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
+
+    async def waiting(request):
+        with trio.move_on_after(0.01):
+            await request.wait_until_gone()
+        return await echo(request)
+
+    async with serving(path, waiting):
+        received = await say(path, requests + last)
+    assert [received.index(b"GET /%d" % number) for number in range(4)] == sorted(
+        received.index(b"GET /%d" % number) for number in range(4)
+    )
+
+
+async def test_head_has_the_length_and_no_body(path):
+    async with serving(path, echo), open_exchange(path) as exchange:
+        for method in ("HEAD", "GET"):  # the second shows that nothing of a body was left in the connection
+            await exchange.send(method, "/")
+            answer = await exchange.answer()
+            assert int(answer.headers["content-length"]) > 0
+            assert bool(answer.body) is (method == "GET")
+            exchange.start_next()
+
+
+async def test_a_stream_sends_each_piece_at_once_and_says_when_it_is_over(path):
+    go_on, responses = trio.Event(), []
+
+    async def handler(request):
+        async def write(send):
+            await send(b"one\n")
+            await go_on.wait()
+            await send(b"two\n")
+
+        responses.append(StreamResponse(write_body=write, headers=[("X-Answer", "yes")]))
+        return responses[-1]
+
+    async with serving(path, handler), open_exchange(path) as exchange:
+        await exchange.send("GET", "/")
+        assert (await exchange.event()).status_code == 200
+        assert (await exchange.event()).data == b"one\n"
+        assert not responses[0].finished.is_set()
+        go_on.set()
+        assert (await exchange.event()).data == b"two\n"
+        await responses[0].finished.wait()
+
+
+async def test_a_stream_is_cancelled_when_its_client_closes_its_side(path):
+    ended = trio.Event()
+
+    async def handler(request):
+        async def write(send):
+            await send(b"one\n")
+            try:
+                await trio.sleep_forever()
+            finally:
+                ended.set()
+
+        return StreamResponse(write_body=write)
+
+    async with serving(path, handler), open_exchange(path) as exchange:
+        await exchange.send("GET", "/")
+        await exchange.event()
+        await exchange.stream.send_eof()
+        await ended.wait()
+
+
+@pytest.mark.parametrize("close", ["half", "whole"])
+async def test_a_handler_learns_that_its_client_has_gone_and_may_still_answer(path, close):
+    gone = trio.Event()
+
+    async def handler(request):
+        assert not request.is_gone
+        await request.wait_until_gone()
+        assert request.is_gone
+        gone.set()
+        return Response(body=b"too late")
+
+    async with serving(path, handler), open_exchange(path) as exchange:
+        await exchange.send("GET", "/")
+        await wait_all_tasks_blocked()
+        assert not gone.is_set()
+        if close == "half":
+            await exchange.stream.send_eof()
+            assert (await exchange.answer()).body == b"too late"
+        else:
+            await exchange.stream.aclose()
+            await gone.wait()
+
+
+async def test_a_handler_may_stop_waiting_for_its_client_to_go(autojump_clock, path):
+    async def handler(request):
+        with trio.move_on_after(0.01):
+            await request.wait_until_gone()
+        return Response(body=str(request.is_gone).encode())
+
+    async with serving(path, handler), open_exchange(path) as exchange:
+        for _ in range(2):
+            await exchange.send("GET", "/")
+            assert (await exchange.answer()).body == b"False"
+            exchange.start_next()
+
+
+async def test_a_client_that_floods_while_its_request_is_served_counts_as_gone(path):
+    async def handler(request):
+        await request.wait_until_gone()
+        return Response(body=b"enough")
+
+    async with serving(path, handler):
+        received = await say(path, b"GET / HTTP/1.1\r\nHost: h\r\n\r\n", b"x" * 400_000)
+    assert received.endswith(b"enough")
+
+
+async def test_a_handler_may_hang_up(path):
+    async def handler(request):
+        raise HangUp
+
+    async with serving(path, handler):
+        assert await say(path, b"GET / HTTP/1.1\r\nHost: h\r\n\r\n") == b""
+
+
+async def test_a_stream_may_hang_up_in_the_middle(path):
+    async def handler(request):
+        async def write(send):
+            await send(b"one\n")
+            raise HangUp
+
+        return StreamResponse(write_body=write)
+
+    async with serving(path, handler):
+        with pytest.raises(CutOffError):
+            await ask(path, "/")
+
+
+async def test_a_body_may_be_cut_short(path):
+    async def handler(request):
+        return Response(body=b"0123456789", cut_at=4)
+
+    async with serving(path, handler):
+        received = await say(path, b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+    assert received.endswith(b"Content-Length: 10\r\n\r\n0123")
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (b"\x16\x03\x01 this is TLS\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\n\r\n", 400),  # no Host
+        (b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"x" * 20_000, 431),
+        (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: x\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2000000\r\n\r\n" + b"x" * 2_000_000, 413),
+    ],
+    ids=["rubbish", "no host", "long head", "bad length", "large body"],
+)
+async def test_what_is_no_request_is_refused_and_the_next_is_served(path, request_bytes, status):
+    async with serving(path, echo):
+        received = await say(path, request_bytes)
+        assert received.startswith(b"HTTP/1.1 %d " % status)
+        assert b"\r\nConnection: close\r\n" in received
+        assert (await ask(path, "/")).status == 200
+
+
+async def test_an_expected_100_continue_is_given(path):
+    async with serving(path, echo), await trio.open_unix_socket(str(path)) as stream:
+        await stream.send_all(
+            b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n"
+        )
+        assert (await stream.receive_some()).startswith(b"HTTP/1.1 100 ")
+        await stream.send_all(b"hi")
+        assert (await stream.receive_some()).endswith(b"b'hi'")
+
+
+async def test_clients_that_leave_in_the_middle_harm_nobody(path):
+    async def handler(request):
+        return Response(body=b"x" * 10_000_000)
+
+    async with serving(path, handler):
+        for sent in (b"", b"GET / HT", b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nx"):
+            async with await trio.open_unix_socket(str(path)) as stream:
+                await stream.send_all(sent)
+        for _ in range(20):
+            async with await trio.open_unix_socket(str(path)) as stream:
+                await stream.send_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+                await stream.receive_some(100)
+        assert len((await ask(path, "/")).body) == 10_000_000
+
+
+async def test_a_client_that_stalls_is_left_after_a_while_and_not_waited_for_at_the_end(autojump_clock, path):
+    async def handler(request):
+        return Response(body=b"x" * 10_000_000)
+
+    async with serving(path, handler, stall_timeout=30):
+        async with await trio.open_unix_socket(str(path)) as slow_to_ask, open_exchange(path) as slow_to_take:
+            await slow_to_ask.send_all(b"GET / HTTP/1.1\r\n")
+            await slow_to_take.send("GET", "/")
+            await trio.sleep(29)
+            with trio.move_on_after(0.5) as waiting:
+                await slow_to_ask.receive_some()
+            assert waiting.cancelled_caught
+            await trio.sleep(1)
+            assert await slow_to_ask.receive_some() == b""
+            with pytest.raises(CutOffError):
+                await slow_to_take.answer()
+    assert trio.current_time() == 30.5
+
+
+async def test_serving_ends_at_once_though_a_client_does_not_read(autojump_clock, path):
+    async def handler(request):
+        return Response(body=b"x" * 10_000_000)
+
+    async with open_unix_listener(path) as listener, trio.open_nursery() as nursery:
+        nursery.start_soon(serve_http, handler, [listener])
+        async with open_exchange(path) as exchange:
+            await exchange.send("GET", "/")
+            await wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+    assert trio.current_time() == 0
+
+
+async def test_a_bug_in_a_handler_ends_the_server(path):
+    async def handler(request):
+        raise trio.BrokenResourceError("of something of the handler's own")
+
+    with pytest.RaisesGroup(pytest.RaisesExc(trio.BrokenResourceError, match="own"), flatten_subgroups=True):
+        async with serving(path, handler):
+            await say(path, b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+            await trio.sleep_forever()
+
+
+async def test_a_bug_in_a_stream_ends_the_server(path):
+    async def handler(request):
+        async def write(send):
+            raise ZeroDivisionError
+
+        return StreamResponse(write_body=write)
+
+    with pytest.RaisesGroup(ZeroDivisionError, flatten_subgroups=True):
+        async with serving(path, handler):
+            await say(path, b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+            await trio.sleep_forever()
+
+
+async def test_the_socket_has_the_mode_asked_for_and_is_gone_afterwards(path):
+    umask = os.umask(0o077)
+    try:
+        async with open_unix_listener(path, mode=0o660):
+            assert stat.S_IMODE(path.stat().st_mode) == 0o660
+            assert os.umask(0o077) == 0o077
+    finally:
+        os.umask(umask)
+    assert not path.exists()
+
+
+async def test_a_stale_socket_is_replaced(path):
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    async with serving(path, echo):
+        assert (await ask(path, "/")).status == 200
+
+
+async def test_a_file_that_is_no_socket_is_left_alone(path):
+    path.write_text("precious")
+    with pytest.raises(FileExistsError, match="no socket"):
+        async with open_unix_listener(path):
+            pass
+    assert path.read_text() == "precious"
+
+
+async def test_a_socket_on_which_somebody_listens_is_left_alone(path):
+    async with serving(path, echo):
+        with pytest.raises(OSError, match="in use"):
+            async with open_unix_listener(path):
+                pass
+        assert (await ask(path, "/")).status == 200
+
+
+async def test_a_socket_that_somebody_else_has_put_there_meanwhile_is_left_alone(path):
+    async with open_unix_listener(path):
+        path.unlink()
+        async with serving(path, echo):
+            pass
+        path.write_text("precious")
+    assert path.read_text() == "precious"
+
+
+async def test_a_path_too_long_for_a_socket_is_an_error_and_leaks_nothing(tmp_path):
+    with pytest.raises(OSError, match="too long"):
+        async with open_unix_listener(tmp_path / ("x" * 200)):
+            pass
