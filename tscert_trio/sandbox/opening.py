@@ -1,0 +1,142 @@
+"""Putting a sandbox together."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import trio
+
+from ..clock import Clock, system_clock
+from .bus import Bus
+from .ca import CertificateAuthority
+from .certs import Certs
+from .daemon import Daemon
+from .fault_list import Faults
+from .node import Node
+from .refresh import RefreshLoop
+from .tailscaled import Sandbox
+from .versions import VERSIONS, SandboxVersion
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import AsyncIterator, Iterable, Iterator
+
+__all__ = ["open_sandbox"]
+
+
+@asynccontextmanager
+async def open_sandbox(
+    version: str | SandboxVersion = "1.104.5",
+    *,
+    cert_domains: Iterable[str] = ("a.tail1234.ts.net",),
+    socket_path: str | os.PathLike[str] | None = None,
+    validity: timedelta = timedelta(days=90),
+    clock: Clock = system_clock,
+    peers: int = 0,
+    dns_name: str | None = None,
+    issue_delay: float = 0,
+    background_renewal: bool = False,
+    read_only: bool = False,
+    wildcards: bool = False,
+    pending_order_life: timedelta = timedelta(days=7),
+) -> AsyncIterator[Sandbox]:
+    """Run a fake tailscaled while the context lasts. It runs, logged in, when the context is entered.
+
+    It sleeps on Trio's clock and takes dates from ``clock``, so it works under
+    :class:`trio.testing.MockClock`.
+
+    Args:
+        version: a key of `VERSIONS`, or a row of your own.
+        cert_domains: names that certificates may be had for.
+        socket_path: where to listen; by default in a new folder, which is removed at the end.
+        validity: life of the certificates, in whole seconds.
+        clock: wall time.
+        peers: how many nodes the netmap has; releases before 1.100 send them all at every change.
+        dns_name: the node's own name; by default the first CertDomain.
+        issue_delay: how long the CA takes, in seconds.
+        background_renewal: whether releases that do it (1.100 and later) renew the names in their serve
+            config by themselves.
+        read_only: begin in the read-only share mode of certificates.
+        wildcards: whether the tailnet allows certificates for ``*.<a CertDomain>``.
+        pending_order_life: how long the CA refuses to replace a certificate again after an order that was
+            begun and not completed. Let's Encrypt: 7 days; Pebble: 0.
+
+    Raises:
+        ValueError: an unknown version.
+        OSError: the socket cannot be bound.
+    """
+    row = VERSIONS.get(version) if isinstance(version, str) else version
+    if row is None:
+        raise ValueError(f"no release {version!r} of tailscaled to imitate, only {', '.join(VERSIONS)}")
+    names = tuple(cert_domains)
+    node = Node(
+        version=row,
+        cert_domains=names,
+        dns_name=f"{(dns_name or next(iter(names), 'box.tail1234.ts.net')).removesuffix('.')}.",
+        peer_count=peers,
+    )
+    faults, bus = Faults(), Bus()
+    ca = CertificateAuthority(validity, pending_order_life)
+    certs = Certs(
+        version=row,
+        ca=ca,
+        faults=faults,
+        clock=clock,
+        cert_domains=lambda: node.listed,
+        issue_delay=issue_delay,
+        is_read_only=read_only,
+        wildcards_enabled=wildcards,
+    )
+    with _folder_for(socket_path) as path:
+        failure: Exception | None = None
+        async with trio.open_nursery() as nursery:
+            sandbox = Sandbox(
+                socket_path=path,
+                version=row,
+                node=node,
+                bus=bus,
+                ca=ca,
+                certs=certs,
+                faults=faults,
+                daemon=Daemon(
+                    node=node,
+                    bus=bus,
+                    certs=certs,
+                    faults=faults,
+                    clock=clock,
+                ),
+                refresh_loop=RefreshLoop(node, certs),
+                has_refresh_loop=background_renewal and row.has_refresh_loop,
+                nursery=nursery,
+            )
+            try:
+                await sandbox.start()
+                yield sandbox
+            except Exception as exc:  # noqa: BLE001 -- raised again below
+                failure = exc
+            nursery.cancel_scope.cancel(reason="the sandbox is closed")
+        if failure is not None:
+            raise failure  # bare, since it is the caller's and not the nursery's
+
+
+@contextlib.contextmanager
+def _folder_for(socket_path: str | os.PathLike[str] | None) -> Iterator[Path]:
+    if socket_path is not None:
+        path = Path(socket_path)
+        try:
+            yield path
+        finally:
+            if path.is_socket():
+                path.unlink()
+        return
+    folder = tempfile.mkdtemp(prefix="tscert-")  # short: a socket's path has at most 107 bytes
+    try:
+        yield Path(folder) / "tailscaled.sock"
+    finally:
+        shutil.rmtree(folder)
