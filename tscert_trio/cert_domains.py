@@ -97,11 +97,11 @@ class CertDomains:
                         failures = 0
                         self._hints.give()
                 _logger.info("tailscaled ended the IPN bus watch; watching again")
-            except UnreachableError as exc:  # the question beside it tells that
-                _logger.debug("IPN bus: %s", exc)
             except LocalAPIError as exc:
-                level = logging.DEBUG if failures else logging.WARNING
-                _logger.log(level, "cannot watch the IPN bus: %s", exc)
+                if self.bus_connected:
+                    _logger.info("the IPN bus watch broke off (%s); watching again", exc)
+                elif not failures and not isinstance(exc, UnreachableError):  # the question tells that
+                    _logger.warning("cannot watch the IPN bus: %s. %s %s", exc, exc.meaning, exc.remedy)
             finally:
                 self.bus_connected = False
             await trio.sleep(_backoff(failures))

@@ -59,7 +59,7 @@ class NodeName:
             try:
                 name = _own_name(await self._client.status())
             except LocalAPIError as exc:
-                self._names.keep(f"cannot learn the node's own name: {exc}")
+                self._names.keep(f"cannot learn the node's own name: {exc}", exc)
             else:
                 if name:
                     self._names.set(frozenset({name}))

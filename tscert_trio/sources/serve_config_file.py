@@ -75,7 +75,7 @@ class ServeConfigFile:
             self._names.keep(f"{self._path}: {exc}")
             return True
         except LocalAPIError as exc:
-            self._names.keep(f"cannot learn what {_NODE_NAME.decode()} stands for: {exc}")
+            self._names.keep(f"cannot learn what {_NODE_NAME.decode()} stands for: {exc}", exc)
             return False
         self._names.set(domains - {_NO_HTTPS.decode()})
         return True

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from trio_util import AsyncValue
 
+from ..errors import UnreachableError
+
 if TYPE_CHECKING:
     import logging
 
@@ -38,8 +40,16 @@ class WantedNames:
             self._trouble = ""
         self.value.value = names
 
-    def keep(self, trouble: str) -> None:
-        """Keep what was last published, and say why."""
+    def keep(self, trouble: str, cause: Exception | None = None) -> None:
+        """Keep what was last published, and say why.
+
+        Args:
+            trouble: what is wrong.
+            cause: where that is a tailscaled that is away, nothing is said: who asks it for the
+                CertDomains has said so.
+        """
+        if isinstance(cause, UnreachableError):
+            return
         if trouble != self._trouble:
             kept = "nothing is wanted from it yet" if self.value.value is None else "its last good names stay"
             self._logger.warning("%s; %s", trouble, kept)

@@ -52,6 +52,6 @@ class ServedNames:
                     self._names.set(fetched.config.domains(self._scope))
                     etag = fetched.etag
             except (LocalAPIError, ServeConfigError) as exc:
-                self._names.keep(f"cannot read tailscaled's serve config: {exc}")
+                self._names.keep(f"cannot read tailscaled's serve config: {exc}", exc)
             await trio.sleep(_MIN_INTERVAL)
             await hints.wait(seen, at_most=self._interval - _MIN_INTERVAL)
