@@ -40,7 +40,7 @@ ISSUE_TIMEOUT = timedelta(seconds=300)
 """How long a certificate may take (``kube/certs`` of v1.86)."""
 
 _T = TypeVar("_T", CertChain, CertPair)
-_BASE_URL = "http://local-tailscaled.sock/localapi/v0/"  # the only host tailscaled accepts
+_URL = httpx.URL("http://local-tailscaled.sock/")  # the only host tailscaled accepts
 _BODY_BYTES = 1 << 20
 _HEADERS = {"Host": "local-tailscaled.sock", "Connection": "close"}
 _QUERY_PATIENCE = timedelta(seconds=10)
@@ -238,8 +238,11 @@ class LocalClient:
 
     @asynccontextmanager
     async def _open(self, target: str, patience: timedelta | None) -> AsyncIterator[httpx.Response]:
-        seconds = {} if patience is None else {"patience": patience.total_seconds()}
-        request = httpx.Request("GET", _BASE_URL + target, headers=_HEADERS, extensions=seconds)
+        # The target is given beside the URL, which thus is parsed once and not at every call.
+        extensions: dict[str, Any] = {"target": f"/localapi/v0/{target}".encode()}
+        if patience is not None:
+            extensions["patience"] = patience.total_seconds()
+        request = httpx.Request("GET", _URL, headers=_HEADERS, extensions=extensions)
         with self._socket_errors():
             response = await self._transport.handle_async_request(request)
         try:

@@ -37,6 +37,8 @@ class UnixTransport(httpx.AsyncBaseTransport):
     answer may take. Then the request is half-closed, and what the server says within the next five
     seconds is the answer. Without one :exc:`httpx.ReadTimeout` is raised.
 
+    As in httpx itself, ``extensions["target"]`` goes before the path of the URL.
+
     Cancelling a request, or closing its response, closes the connection at once.
 
     Args:
@@ -96,7 +98,8 @@ class _Connection:
     _http: h11.Connection = attrs.field(factory=lambda: h11.Connection(h11.CLIENT), init=False)
 
     async def send(self, request: httpx.Request) -> None:
-        head = h11.Request(method=request.method, target=request.url.raw_path, headers=request.headers.raw)
+        target = request.extensions.get("target", request.url.raw_path)
+        head = h11.Request(method=request.method, target=target, headers=request.headers.raw)
         data = self._http.send(head) or b""
         data += b"".join(self._http.send(h11.Data(chunk)) or b"" for chunk in [request.content] if chunk)
         data += self._http.send(h11.EndOfMessage()) or b""
