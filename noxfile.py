@@ -1,11 +1,14 @@
 """Everything that is checked: ``nox`` runs lint, typing, tests and real; bench is asked for by name."""
 
+from pathlib import Path
+
 import nox
 
 nox.needs_version = ">=2025.2.9"
 nox.options.sessions = ["lint", "typing", "tests", "real"]
 nox.options.error_on_missing_interpreters = True
 
+DOCS = sorted(map(str, Path("docs").glob("*.rst")))
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 CANCEL_SAFETY = (  # what ruff does not know
     "ASYNC101,ASYNC102,ASYNC103,ASYNC104,ASYNC112,ASYNC118,ASYNC119,ASYNC120,ASYNC121"
@@ -31,6 +34,8 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check")
     session.run("flake8", f"--select={CANCEL_SAFETY}", "tscert_trio", "tests", "bench")
     session.run("lint-imports")
+    for page in ("README.rst", "CHANGELOG.rst", "bench/README.rst", "tests/real/README.rst", *DOCS):
+        session.run("docutils", "--halt=warning", page, "--output=/dev/null")
 
 
 @nox.session(tags=["check"])
@@ -60,7 +65,16 @@ def real(session: nox.Session) -> None:
     if "--no-real" not in session.posargs:
         session.install(GO)
         session.run("python", "tests/real/stack/build.py")
-    session.run("pytest", "tests/real", *session.posargs)
+    # Most of their time the tests wait; each worker has servers of its own.
+    session.run("pytest", "-n", "4", "tests/real", *session.posargs)
+
+
+@nox.session
+def httpx2(session: nox.Session) -> None:
+    """Run the tests with httpx's successor in its place: the change to it is one line."""
+    install(session, "tests")
+    session.install("httpx2")
+    session.run("pytest", "--ignore=tests/real", *session.posargs, env={"TSCERT_TEST_HTTPX2": "1"})
 
 
 @nox.session

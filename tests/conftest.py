@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
+if os.environ.get("TSCERT_TEST_HTTPX2"):  # before anything imports httpx
+    import httpx2
+
+    httpx2.alias_httpx()
+
 from datetime import UTC, datetime, timedelta
 
 import pytest

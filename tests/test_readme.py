@@ -1,0 +1,72 @@
+"""The README is true: its commands, its options and its examples."""
+
+import importlib
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from tscert_trio import LocalClient
+from tscert_trio.sandbox import open_sandbox
+from tscert_trio.settings import OPTIONS, Settings, parse_duration
+
+README = (Path(__file__).parent.parent / "README.rst").read_text()
+
+
+def code_blocks():
+    return [
+        re.sub(r"^    ", "", block, flags=re.MULTILINE)
+        for block in re.findall(r"\.\. code-block:: python\n\n((?:    .*\n|\n)+)", README)
+    ]
+
+
+def test_it_begins_with_the_two_commands():
+    commands = [line.strip() for line in README.splitlines() if line.startswith("    python3 -m venv")]
+    assert commands == [
+        "python3 -m venv .venv && .venv/bin/pip install -q . && .venv/bin/tscert-trio run --sandbox",
+        "python3 -m venv .venv && .venv/bin/pip install -q nox && .venv/bin/nox",
+    ]
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.field)
+def test_every_option_is_in_its_table_with_its_default(option):
+    name = re.escape(option.flag.replace("domains", "DOMAIN"))
+    row = re.search(rf"^``{name}\b.*\n(?: {{20}}.*\n)*", README, re.M)
+    assert row, f"{option.flag} is missing"
+    default = re.search(r"\(default:\s+(\w+)\)", row[0])
+    if default:
+        value = getattr(Settings(), option.field)
+        assert option.parse(default[1]) == value
+    if option.also:
+        assert option.also in README
+
+
+def test_its_commands_are_understood():
+    parser = importlib.import_module("tscert_trio.cli.main")._parser()
+    for line in re.findall(r"^    (tscert-trio (?:run|cert|sandbox)[^#\n]*)", README, re.MULTILINE):
+        parser.parse_args(shlex.split(line)[1:])
+
+
+async def test_the_library_example_runs(monkeypatch, capsys):
+    example = next(block for block in code_blocks() if "ServeConfig" in block)
+    async with open_sandbox(cert_domains=["box.tail1234.ts.net"]) as sandbox:
+        monkeypatch.setenv("TS_SOCKET", str(sandbox.socket_path))
+        namespace = {}
+        exec(example.replace("trio.run(main)", ""), namespace)
+        await namespace["main"]()
+    assert "box.tail1234.ts.net" in capsys.readouterr().out
+
+
+async def test_the_test_example_runs(autojump_clock):
+    example = next(block for block in code_blocks() if "open_sandbox" in block)
+    namespace = {"LocalClient": LocalClient}
+    exec(example, namespace)
+    await namespace["test_my_server"](autojump_clock)
+
+
+def test_durations_of_the_text_are_durations():
+    (sentence,) = re.findall(r"A\s+duration is written ([^.]*)\.", README)
+    durations = re.findall(r"``(\w+)``", sentence)
+    assert len(durations) == 6
+    assert all(map(parse_duration, durations))
