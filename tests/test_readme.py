@@ -32,7 +32,7 @@ def test_it_begins_with_the_two_commands():
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.field)
 def test_every_option_is_in_its_table_with_its_default(option):
     name = re.escape(option.flag.replace("domains", "DOMAIN"))
-    row = re.search(rf"^``{name}\b.*\n(?: {{20}}.*\n)*", README, re.M)
+    row = re.search(rf"^``{name}\b.*\n(?: {{20}}.*\n)*", README, re.MULTILINE)
     assert row, f"{option.flag} is missing"
     default = re.search(r"\(default:\s+(\w+)\)", row[0])
     if default:
