@@ -85,6 +85,34 @@ async def test_without_an_answer_for_a_minute_each_waiting_name_goes_on_to_an_at
     assert "trying without knowing them" in caplog.text
 
 
+async def test_a_bus_and_a_question_that_are_denied_are_told_once_with_who_may_ask(
+    autojump_clock, sandbox, client, caplog
+):
+    sandbox.set_permissions(read=False)
+    async with open_cert_manager(client, clock=virtual_clock) as manager:
+        manager.ensure_domains([A])
+        await trio.sleep(3600)
+        assert manager.statistics()[A].state is DomainState.ISSUED  # blind, but it may have certificates
+    told = [record.getMessage() for record in caplog.records if "TS_PERMIT_CERT_UID" in record.getMessage()]
+    assert len(told) == 2
+    assert any("cannot watch the IPN bus" in line for line in told)
+    assert any("cannot learn the node's CertDomains" in line for line in told)
+
+
+async def test_a_killed_tailscaled_ends_the_watch_without_alarm(autojump_clock, sandbox, client, caplog):
+    """The bus breaks off in the middle of a chunk; that is no protocol error."""
+    with caplog.at_level(logging.INFO):
+        async with open_cert_manager(client, clock=virtual_clock) as manager:
+            await trio.sleep(10)
+            await sandbox.stop(killed=True)
+            await trio.sleep(10)
+            await sandbox.start()
+            await trio.sleep(61)
+            assert manager.statistics().bus_connected
+    assert "the IPN bus watch broke off" in caplog.text
+    assert "cannot watch" not in caplog.text
+
+
 async def test_a_tailscaled_that_is_away_is_told_once_and_its_return_too(
     autojump_clock, sandbox, client, caplog
 ):

@@ -167,6 +167,7 @@ def test_log_lines_can_be_json(start, tailscaled):
     assert record["message"].startswith(f"{NAME}: certificate valid from")
     assert record["logger"] == "tscert_trio.cert_loop"
     assert record["time"].endswith("+00:00")
+    assert service.end()[0] == 0
 
 
 def test_the_demonstration_shows_the_main_job_and_ends(tmp_path):
@@ -218,6 +219,20 @@ def test_all_faults_of_the_settings_are_told_a_line_each(tmp_path):
     result = run("--scope", "most", "--retry-factor", "0", cwd=tmp_path, TSCERT_LOG_LEVEL="loud")
     assert result.returncode == 2
     assert len(result.stderr.splitlines()) == 3
+
+
+def test_a_reader_that_has_had_enough_is_no_error_to_show(tmp_path, tailscaled):
+    with subprocess.Popen(
+        [*COMMAND, "cert", NAME, "--socket", str(tailscaled), "--cert-file", "-"],
+        cwd=tmp_path,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        process.stdout.close()
+        assert "Traceback" not in process.stderr.read()
+    assert process.returncode == 1
 
 
 def test_version_and_help_are_told(tmp_path):

@@ -89,6 +89,11 @@ async def test_an_answer_that_is_none_becomes_its_class_with_one_line(pieces, er
     assert "\n" not in str(caught.value)
 
 
+async def test_an_informational_answer_before_the_answer_is_passed_over():
+    early = b"HTTP/1.1 103 Early Hints\r\n\r\n"
+    assert await ask(saying(early, answer(200, b'["a"]')), lambda client: client.cert_domains()) == {"a"}
+
+
 async def test_a_body_without_end_is_given_up_after_1_mib():
     sent = 0
 
@@ -177,6 +182,7 @@ async def test_what_is_wrong_with_the_socket_is_told(tmp_path, monkeypatch):
         ("file", "is no socket"),
         ("dead", "connection refused"),
         ("x" * 200, "no such socket"),
+        ("x" * 300, "file name too long"),
     ]:
         async with LocalClient(path) as client:
             with pytest.raises(UnreachableError, match=text):

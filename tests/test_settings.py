@@ -99,7 +99,7 @@ def test_an_empty_variable_is_as_good_as_none():
 
 def test_all_faults_are_told_at_once_each_with_its_option_and_what_would_be_right():
     flags = {"domains": ["box"], "retry_initial": "soon", "scope": "most"}
-    environ = {"TSCERT_RETRY_FACTOR": "0.5", "TSCERT_SELF": "maybe", "TSCERT_LOG_LEVEL": "loud"}
+    environ = {"TSCERT_RETRY_FACTOR": "two", "TSCERT_SELF": "maybe", "TSCERT_LOG_LEVEL": "loud"}
     with pytest.raises(SettingsError) as caught:
         Settings.load(flags, environ)
     assert caught.value.faults == (
@@ -107,9 +107,19 @@ def test_all_faults_are_told_at_once_each_with_its_option_and_what_would_be_righ
         "--scope: 'most' is none of services, all",
         "TSCERT_SELF: 'maybe' is neither true nor false",
         "--retry-initial: 'soon' is no duration; write 500ms, 90s, 5m, 1h30m, 24h or 30d",
-        "TSCERT_RETRY_FACTOR: '0.5' is no factor; write a number from 1 up, such as 2",
+        "TSCERT_RETRY_FACTOR: 'two' is no factor; write a number from 1 up, such as 2",
         "TSCERT_LOG_LEVEL: 'loud' is none of debug, info, warning, error",
     )
+
+
+@pytest.mark.parametrize("factor", ["0.5", "-1", "nan", "inf"])
+def test_a_factor_that_would_shorten_or_end_the_waits_is_refused(factor):
+    with pytest.raises(SettingsError, match="is no factor"):
+        Settings.load({"retry_factor": factor}, {})
+
+
+def test_a_switch_on_the_command_line_needs_no_value():
+    assert Settings.load({"self_name": True}, {}).origins == {"self_name": "--self"}
 
 
 def test_a_first_wait_above_the_longest_is_refused():

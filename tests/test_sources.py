@@ -5,11 +5,11 @@ import logging
 
 import pytest
 import trio
-from conftest import A, B, C, calls_of
+from conftest import A, B, C, calls_of, virtual_clock
 
-from tscert_trio import Scope
+from tscert_trio import LocalClient, Scope
 from tscert_trio.hints import Hints
-from tscert_trio.sandbox import Fault
+from tscert_trio.sandbox import Fault, open_sandbox
 from tscert_trio.sources import FixedNames, NodeName, ServeConfigFile, ServedNames
 
 
@@ -179,6 +179,28 @@ async def test_the_nodes_own_name_is_followed(autojump_clock, sandbox, client, r
     await trio.sleep(1)
     assert wanted.value == {A}
     assert "cannot learn the node's own name: no" in caplog.text
+
+
+async def test_a_node_without_a_name_has_to_log_in_first(autojump_clock, sandbox, client, running, caplog):
+    sandbox.logout()
+    wanted, hints = running(NodeName(client))
+    await trio.sleep(60)
+    assert wanted.value is None
+    assert "log in with tailscale up" in caplog.text
+    sandbox.login()
+    hints.give()
+    await trio.sleep(1)
+    assert wanted.value == {A}
+
+
+async def test_a_node_whose_dns_name_is_no_cert_domain_takes_the_first_one(autojump_clock, nursery):
+    """As containerboot does."""
+    async with open_sandbox(cert_domains=[B, C], dns_name="box", clock=virtual_clock) as sandbox:
+        async with LocalClient(sandbox.socket_path) as client:
+            source = NodeName(client)
+            nursery.start_soon(source.run, Hints())
+            await trio.sleep(1)
+            assert source.wanted.value == {B}
 
 
 async def test_fixed_names_never_change(autojump_clock, running):

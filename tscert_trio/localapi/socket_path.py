@@ -12,6 +12,13 @@ if TYPE_CHECKING:
 
 __all__ = ["default_socket_path"]
 
+_SPECIAL_PLACES = (
+    "/var/packages/Tailscale/var/tailscaled.sock",  # Synology DSM 7
+    "/var/packages/Tailscale/etc/tailscaled.sock",  # Synology DSM 6
+    "/tmp/tailscale/tailscaled.sock",  # noqa: S108 -- QNAP's own choice
+    "/perm/tailscaled/tailscaled.sock",  # Gokrazy
+)
+
 
 def default_socket_path(environ: Mapping[str, str] = os.environ, platform: str = sys.platform) -> Path:
     """Return the path of tailscaled's socket on this machine.
@@ -24,13 +31,7 @@ def default_socket_path(environ: Mapping[str, str] = os.environ, platform: str =
         return Path(path)
     if platform == "darwin":
         return Path("/var/run/tailscaled.socket")
-    candidates = (
-        "/var/packages/Tailscale/var/tailscaled.sock",  # Synology DSM 7
-        "/var/packages/Tailscale/etc/tailscaled.sock",  # Synology DSM 6
-        "/tmp/tailscale/tailscaled.sock",  # noqa: S108 -- QNAP; only root can use what it finds there
-        "/perm/tailscaled/tailscaled.sock",  # Gokrazy
-    )
-    for candidate in candidates:
-        if Path(candidate).is_socket():
-            return Path(candidate)
+    for place in _SPECIAL_PLACES:
+        if Path(place).is_socket():
+            return Path(place)
     return Path("/var/run/tailscale/tailscaled.sock")
