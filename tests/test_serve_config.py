@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from tscert_trio import DomainFilter, InvalidDomainError, Scope, ServeConfig, ServeConfigError
-from tscert_trio.serve_config import check_domain, split_host_port
+from tscert_trio.serve_config import check_domain, some_of, split_host_port
 
 
 def names(config, scope=Scope.SERVICES):
@@ -183,6 +183,12 @@ def test_any_json_is_either_read_or_refused(value):
 def test_filter_lets_through_what_matches_only_and_not_what_matches_exclude(only, exclude, let_through):
     lets_through = DomainFilter(only=only, exclude=exclude)
     assert {name for name in ("a.x.ts.net", "b.x.ts.net", "c.y.ts.net") if lets_through(name)} == let_through
+
+
+def test_a_line_shows_some_of_many_names_and_says_how_many_more():
+    assert some_of(frozenset()) == "no name"
+    assert some_of({"b", "a"}) == "a, b"
+    assert some_of({"c", "b", "a"}, 2) == "a, b and 1 more"
 
 
 @pytest.mark.parametrize(

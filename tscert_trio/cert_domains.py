@@ -17,6 +17,7 @@ import trio
 from trio_util import AsyncValue
 
 from .errors import LocalAPIError, UnreachableError
+from .serve_config import some_of
 
 if TYPE_CHECKING:
     from .hints import Hints
@@ -89,21 +90,24 @@ class CertDomains:
     async def _watch_bus(self) -> None:
         failures = 0
         while True:
+            began = trio.current_time()
+            level = logging.DEBUG if failures else logging.INFO
             try:
                 async with self._client.watch_ipn_bus() as messages:
                     self.bus_connected = True
                     self._hints.give()
                     async for _fields in messages:
-                        failures = 0
                         self._hints.give()
-                _logger.info("tailscaled ended the IPN bus watch; watching again")
+                _logger.log(level, "tailscaled ended the IPN bus watch; watching again")
             except LocalAPIError as exc:
                 if self.bus_connected:
-                    _logger.info("the IPN bus watch broke off (%s); watching again", exc)
+                    _logger.log(level, "the IPN bus watch broke off (%s); watching again", exc)
                 elif not failures and not isinstance(exc, UnreachableError):  # the question tells that
                     _logger.warning("cannot watch the IPN bus: %s. %s %s", exc, exc.meaning, exc.remedy)
             finally:
                 self.bus_connected = False
+            if trio.current_time() - began > _MAX_BACKOFF:
+                failures = 0
             await trio.sleep(_backoff(failures))
             failures += 1
 
@@ -136,7 +140,7 @@ class CertDomains:
         if self._trouble:
             _logger.info("tailscaled answers")
         if names != self.view.names:
-            _logger.info("the node may have certificates for %s", ", ".join(sorted(names)) or "no name")
+            _logger.info("the node may have certificates for %s", some_of(names))
         self._silent_since, self._trouble = None, ""
         self._view.value = CertDomainsView(names=names)
         return True

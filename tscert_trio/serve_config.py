@@ -18,9 +18,9 @@ import attrs
 from .errors import InvalidDomainError, ServeConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
-__all__ = ["DomainFilter", "Listeners", "Scope", "ServeConfig", "check_domain", "split_host_port"]
+__all__ = ["DomainFilter", "Listeners", "Scope", "ServeConfig", "check_domain", "some_of", "split_host_port"]
 
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 _HTTPS_PORT = "443"
@@ -144,6 +144,12 @@ def check_domain(domain: str) -> str:
     if len(name) > 253 or len(labels) < 2 or not all(_LABEL.fullmatch(label) for label in labels):
         raise InvalidDomainError(f"{domain!r} is no DNS name; one looks like box.tail1234.ts.net")
     return name
+
+
+def some_of(names: Collection[str], most: int = 20) -> str:
+    """Return names for a line that people read, the first ones of many."""
+    shown = ", ".join(sorted(names)[:most]) or "no name"
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
 def split_host_port(host_port: str) -> tuple[str, str]:

@@ -11,6 +11,7 @@ from trio_util import compose_values
 from .cert_manager import CertManager, open_cert_manager
 from .clock import Clock, system_clock
 from .localapi import LocalAPI, LocalClient
+from .serve_config import some_of
 from .sources import DomainSource, FixedNames, NodeName, ServeConfigFile, ServedNames
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ async def _follow(sources: list[DomainSource], settings: Settings, manager: Cert
             domains = frozenset(filter(lets_through, wanted))
             manager.ensure_domains(domains)
             if domains:
-                _logger.info("keeping certificates for %s", ", ".join(sorted(domains)))
+                _logger.info("keeping certificates for %s", some_of(domains))
             elif known:
                 _logger.info("no name wants a certificate%s", _why_none(wanted, settings))
 
