@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from tscert_trio import LocalClient
+from tscert_trio.options import OPTIONS, parse_duration
 from tscert_trio.sandbox import open_sandbox
-from tscert_trio.settings import OPTIONS, Settings, parse_duration
+from tscert_trio.settings import Settings
 
 README = (Path(__file__).parent.parent / "README.rst").read_text()
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, strategies as st
 
 from tscert_trio import Scope, SettingsError
-from tscert_trio.settings import OPTIONS, Settings, parse_duration
+from tscert_trio.options import OPTIONS, parse_duration
+from tscert_trio.settings import Settings
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from ..certificate import CertChain, CertPair
 from ..clock import system_clock
 from ..errors import SettingsError
 from ..localapi import ISSUE_TIMEOUT, LocalClient, default_socket_path
+from ..options import parse_duration
 from ..serve_config import check_domain
-from ..settings import parse_duration
 from ..targets import check_writable, write_file
 
 if TYPE_CHECKING:

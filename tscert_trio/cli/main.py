@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, NoReturn
 import attrs
 
 from ..errors import LocalAPIError, SettingsError, TscertError
-from ..settings import OPTIONS, Option, Settings
+from ..options import OPTIONS, Option
+from ..settings import Settings
 from . import cert, run, sandbox
 
 if TYPE_CHECKING:

@@ -6,10 +6,9 @@ import json
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import quote
 
-import attrs
 import httpx
 
 from ..certificate import CertChain, CertPair
@@ -26,18 +25,16 @@ from ..errors import (
 from ..serve_config import ServeConfig
 from .answers import error_from_answer
 from .bus import BusWatch
+from .protocol import ISSUE_TIMEOUT, FetchedServeConfig, Status
 from .socket_path import default_socket_path
 from .transport import UnixTransport
 
 if TYPE_CHECKING:
     import os
     from collections.abc import AsyncIterator, Callable, Iterator
-    from contextlib import AbstractAsyncContextManager, AbstractContextManager
+    from contextlib import AbstractContextManager
 
-__all__ = ["ISSUE_TIMEOUT", "FetchedServeConfig", "LocalAPI", "LocalClient", "Status"]
-
-ISSUE_TIMEOUT = timedelta(seconds=300)
-"""How long a certificate may take (``kube/certs`` of v1.86)."""
+__all__ = ["LocalClient"]
 
 _T = TypeVar("_T", CertChain, CertPair)
 _URL = httpx.URL("http://local-tailscaled.sock/")  # the only host tailscaled accepts
@@ -45,44 +42,6 @@ _BODY_BYTES = 1 << 20
 _HEADERS = {"Host": "local-tailscaled.sock", "Connection": "close"}
 _QUERY_PATIENCE = timedelta(seconds=10)
 _FIRST_CAP_WITH_CERT_DOMAINS = 138  # v1.98.0
-
-
-@attrs.frozen(kw_only=True)
-class Status:
-    """The parts of ``status?peers=false`` that matter for certificates."""
-
-    backend_state: str
-    """Such as ``Running``, ``NeedsLogin`` or ``Stopped``."""
-    version: str
-    self_dns_name: str
-    """The node's own name without the final dot; empty before the first login."""
-    cert_domains: tuple[str, ...]
-    """In tailscaled's order; the node's own name comes first."""
-
-
-@attrs.frozen(kw_only=True)
-class FetchedServeConfig:
-    """A serve config with the ETag by which a later call can tell that it has not changed."""
-
-    config: ServeConfig
-    etag: str
-
-
-class LocalAPI(Protocol):  # its methods are described where they are implemented
-    """What the engine needs of a LocalAPI client; :class:`LocalClient` is the real one."""
-
-    @property
-    def capability(self) -> int | None: ...  # noqa: D102
-    async def cert(  # noqa: D102
-        self, domain: str, *, min_validity: timedelta | None = None, patience: timedelta = ISSUE_TIMEOUT
-    ) -> CertChain: ...
-    async def cert_pair(  # noqa: D102
-        self, domain: str, *, min_validity: timedelta | None = None, patience: timedelta = ISSUE_TIMEOUT
-    ) -> CertPair: ...
-    async def cert_domains(self) -> frozenset[str]: ...  # noqa: D102
-    async def status(self) -> Status: ...  # noqa: D102
-    async def serve_config(self, *, known_etag: str | None = None) -> FetchedServeConfig | None: ...  # noqa: D102
-    def watch_ipn_bus(self, mask: int = 18) -> AbstractAsyncContextManager[AsyncIterator[frozenset[str]]]: ...  # noqa: D102
 
 
 class LocalClient:

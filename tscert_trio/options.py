@@ -1,0 +1,166 @@
+"""The options of the service: one table for the command line, the environment and the help text."""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from .serve_config import Scope, check_domain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["OPTIONS", "Option", "parse_duration"]
+
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+def parse_duration(text: str) -> timedelta:
+    """Parse a duration as people write it: ``500ms``, ``90s``, ``5m``, ``1h30m``, ``24h``, ``30d``.
+
+    Raises:
+        ValueError: it is none, or not longer than nothing, or longer than 10,000 years.
+    """
+    if not re.fullmatch(f"(?:{_DURATION.pattern})+", text):
+        raise ValueError(f"{text!r} is no duration; write 500ms, 90s, 5m, 1h30m, 24h or 30d")
+    try:
+        duration = timedelta(seconds=sum(float(n) * _UNITS[unit] for n, unit in _DURATION.findall(text)))
+    except OverflowError:
+        raise ValueError(f"{text!r} is too long") from None
+    if not duration:
+        raise ValueError(f"{text!r} is no time at all")
+    return duration
+
+
+def _parse_factor(text: str) -> float:
+    try:
+        factor = float(text)
+    except ValueError:
+        factor = math.nan
+    if not 1 <= factor < math.inf:
+        raise ValueError(f"{text!r} is no factor; write a number from 1 up, such as 2")
+    return factor
+
+
+def _parse_flag(text: str) -> bool:
+    try:
+        return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}[text.lower()]
+    except KeyError:
+        raise ValueError(f"{text!r} is neither true nor false") from None
+
+
+def _parse_list(text: str) -> tuple[str, ...]:
+    return tuple(text.replace(",", " ").split())
+
+
+def _parse_domains(text: str) -> tuple[str, ...]:
+    return tuple(check_domain(name) for name in _parse_list(text))
+
+
+def _one_of(*choices: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise ValueError(f"{text!r} is none of {', '.join(choices)}")
+        return text
+
+    return parse
+
+
+def _parse_scope(text: str) -> Scope:
+    return Scope(_one_of(*(scope.value for scope in Scope))(text))
+
+
+@attrs.frozen(kw_only=True)
+class Option:
+    """One option of ``tscert-trio run``."""
+
+    field: str
+    """Of :class:`Settings`."""
+    flag: str
+    """On the command line; without dashes, it is positional."""
+    parse: Callable[[str], Any]
+    """Raises ValueError with what would be right."""
+    help: str
+    metavar: str | None = None
+    """``None`` for a switch."""
+    is_list: bool = False
+    """May be given several times; the environment separates by commas or spaces."""
+    also: str | None = None
+    """A variable of Tailscale's containers that is read, too."""
+
+    @property
+    def variable(self) -> str:
+        """Its name in the environment."""
+        return "TSCERT_" + self.flag.strip("-").upper().replace("-", "_")
+
+
+OPTIONS = (
+    Option(
+        field="domains", flag="domains", metavar="DOMAIN", is_list=True, parse=_parse_domains,
+        help="keep a certificate for this name, besides those of the serve config",
+    ),
+    Option(
+        field="socket", flag="--socket", metavar="PATH", parse=Path, also="TS_SOCKET",
+        help="tailscaled's socket",
+    ),
+    Option(
+        field="scope", flag="--scope", metavar="SCOPE", parse=_parse_scope,
+        help="names of the serve config to keep certificates for: services (those of Tailscale "
+        "Services only, as Tailscale's own manager does) or all (the node's own, too)",
+    ),
+    Option(
+        field="serve_config", flag="--serve-config", metavar="PATH", parse=Path, also="TS_SERVE_CONFIG",
+        help="follow the serve config in this file instead of tailscaled's",
+    ),
+    Option(
+        field="poll_interval", flag="--poll-interval", metavar="DURATION", parse=parse_duration,
+        help="how often to ask for tailscaled's serve config when nothing hints at a change",
+    ),
+    Option(
+        field="self_name", flag="--self", parse=_parse_flag,
+        help="keep a certificate for the node's own name, for hosts whose own server serves it",
+    ),
+    Option(
+        field="only", flag="--only", metavar="PATTERN", is_list=True, parse=_parse_list,
+        help="ask only for names that match, such as '*.tail1234.ts.net'",
+    ),
+    Option(
+        field="exclude", flag="--not", metavar="PATTERN", is_list=True, parse=_parse_list,
+        help="never ask for names that match",
+    ),
+    Option(
+        field="refresh_interval", flag="--refresh-interval", metavar="DURATION", parse=parse_duration,
+        help="how long after a success to ask again",
+    ),
+    Option(
+        field="retry_initial", flag="--retry-initial", metavar="DURATION", parse=parse_duration,
+        help="how long to wait after a first failure",
+    ),
+    Option(
+        field="retry_factor", flag="--retry-factor", metavar="NUMBER", parse=_parse_factor,
+        help="by how much each further wait is longer",
+    ),
+    Option(
+        field="retry_max", flag="--retry-max", metavar="DURATION", parse=parse_duration,
+        help="the longest wait after a failure",
+    ),
+    Option(
+        field="issue_timeout", flag="--issue-timeout", metavar="DURATION", parse=parse_duration,
+        help="how long tailscaled may take for one certificate",
+    ),
+    Option(
+        field="log_format", flag="--log-format", metavar="FORMAT", parse=_one_of("text", "json"),
+        help="text or json",
+    ),
+    Option(
+        field="log_level", flag="--log-level", metavar="LEVEL", parse=_one_of(*_LOG_LEVELS),
+        help=", ".join(_LOG_LEVELS),
+    ),
+)  # fmt: skip
