@@ -101,6 +101,19 @@ async def test_a_bus_and_a_question_that_are_denied_are_told_once_with_who_may_a
     assert any("cannot learn the node's CertDomains" in line for line in told)
 
 
+async def test_a_name_that_waits_for_long_is_told_once_with_what_to_do(
+    autojump_clock, sandbox, client, caplog
+):
+    async with open_cert_manager(client, clock=virtual_clock) as manager:
+        manager.ensure_domains([A, C])
+        await trio.sleep(9)
+        assert caplog.text == ""
+        await trio.sleep(3600)
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert message.startswith(f"{C}: waiting, since it is not among this node's CertDomains ({A}, {B}).")
+    assert "enable HTTPS" in message
+
+
 async def test_a_killed_tailscaled_ends_the_watch_without_alarm(autojump_clock, sandbox, client, caplog):
     """The bus breaks off in the middle of a chunk; that is no protocol error."""
     with caplog.at_level(logging.INFO):

@@ -259,7 +259,7 @@ async def test_every_failure_is_logged_with_name_count_reason_and_next_time(
         await run_for(client, 200)
     warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert len(warnings) == 2
-    for retry, wait, message in zip((1, 2), ("0:01:00", "0:02:00"), warnings, strict=True):
+    for retry, wait, message in zip((1, 2), ("1m", "2m"), warnings, strict=True):
         assert message.startswith(f"{A}: ")
         assert f"(retry {retry})" in message
         assert "the DNS provider is away" in message
@@ -267,6 +267,29 @@ async def test_every_failure_is_logged_with_name_count_reason_and_next_time(
         assert f"in {wait}." in message
         assert "\n" not in message
     assert f"{A}: certificate valid from " in caplog.text
+
+
+async def test_an_unchanged_failure_that_does_not_count_is_told_once(autojump_clock, sandbox, client, caplog):
+    sandbox.add_fault(Fault.answer(403, "cert access denied"))
+    await run_for(client, 3600)
+    (message,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert message.startswith(f"{A}: request failed: cert access denied")
+
+
+async def test_a_renewal_that_fails_behind_tailscaleds_back_is_told_while_there_is_time(
+    autojump_clock, sandbox, client, caplog
+):
+    """It answers with the old certificate; at three quarters of the life that is no coincidence."""
+    async with open_manager(client) as manager:
+        manager.ensure_domains([A])
+        await trio.sleep(DAY)
+        sandbox.add_fault(Fault.control("away"))
+        await trio.sleep(65 * DAY)
+        assert caplog.text == ""
+        await trio.sleep(3 * DAY)
+    told = [record.getMessage() for record in caplog.records]
+    assert 1 <= len(told) <= 3
+    assert "tailscaled still gives the certificate valid until" in told[0]
 
 
 async def test_the_journal_has_each_attempt_from_its_start_with_what_came_of_it(

@@ -199,7 +199,11 @@ def test_the_demonstration_shows_the_main_job_and_ends(tmp_path):
         (["cert", "a b.ts.net", "--socket", "s"], 2, "'a b.ts.net' is no DNS name"),
         (["cert", "a.ts.net", "--socket", "file"], 1, "tailscaled's socket file: is no socket"),
         (["cert", "a.ts.net", "--socket", "missing"], 1, "no such socket. tailscaled is not running"),
-        (["cert", "a.ts.net", "--min-validity", "1y"], 2, "'1y' is no duration"),
+        (["cert", "a.ts.net", "--min-validity", "1y"], 2, "--min-validity: '1y' is no duration"),
+        (["cert", "a.ts.net", "--cert-file", "x", "--key-file", "x"], 2, "name the same file"),
+        (["cert", "a.ts.net", "--cert-file", "/dev/null"], 1, "/dev/null: is no regular file"),
+        (["sandbox", "--socket", "missing/s"], 1, "cannot listen on missing/s: No such file or directory"),
+        (["sandbox", "--socket", "file"], 1, "cannot listen on file"),
         (["cert", "a.ts.net", "--cert-file", "nowhere/x"], 1, "nowhere/x: No such file or directory"),
         (["sandbox", "--tailscaled", "1.2.3"], 2, "--tailscaled: '1.2.3' is none of 1.86.5"),
         (["sandbox", "--validity", "long"], 2, "--validity: 'long' is no duration"),
@@ -213,6 +217,15 @@ def test_bad_input_is_told_in_one_line(tmp_path, arguments, status, message):
     (line,) = result.stderr.splitlines()
     assert line.startswith("tscert-trio")
     assert message in line
+
+
+def test_a_second_sandbox_leaves_the_first_ones_socket_alone(tmp_path, tailscaled):
+    result = run("sandbox", "--socket", tailscaled, cwd=tmp_path)
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert f"cannot listen on {tailscaled}: Address already in use" in line
+    assert tailscaled.is_socket()
+    assert request(tailscaled, "GET", "/sandbox/v0/calls") is not None
 
 
 def test_all_faults_of_the_settings_are_told_a_line_each(tmp_path):

@@ -69,9 +69,17 @@ async def test_a_name_cannot_reach_another_endpoint():
     [
         ([], UnreachableError, "ended without an answer"),
         ([b"HTTP/1.1 200 OK\r\nContent-Le"], UnreachableError, "ended without an answer"),
-        ([b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"], ProtocolError, "closed"),
-        ([b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhalf"], ProtocolError, "closed"),
-        ([b"SSH-2.0-OpenSSH\r\n\r\n"], ProtocolError, "illegal"),
+        (
+            [b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"],
+            ProtocolError,
+            "in the middle of the answer",
+        ),
+        (
+            [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhalf"],
+            ProtocolError,
+            "in the middle of the answer",
+        ),
+        ([b"SSH-2.0-OpenSSH\r\n\r\n"], ProtocolError, "no HTTP"),
         ([answer(200, b"hello")], ProtocolError, "no certificate"),
         ([answer(200, b"")], ProtocolError, "no certificate"),
         ([answer(200, b"x" * (1 << 20) + b"x")], ProtocolError, "larger than 1 MiB"),

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, strategies as st
 
 from tscert_trio import Certificate, RetryPolicy
-from tscert_trio.schedule import slot_priority
+from tscert_trio.clock import describe_duration
+from tscert_trio.schedule import is_overdue, slot_priority
 
 DAY = timedelta(days=1)
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
@@ -92,3 +93,18 @@ def test_slots_go_to_the_dying_then_to_the_least_failed_then_to_the_missing_then
     expected = list(in_order)
     expected[1:3] = expected[2:0:-1]  # the one that expired earlier has waited longer
     assert by_priority == expected
+
+
+def test_a_certificate_is_overdue_from_three_quarters_of_its_life_on():
+    life = 90 * DAY
+    assert not is_overdue(leaf(life, life / 4 + timedelta(seconds=1)), NOW)
+    assert is_overdue(leaf(life, life / 4), NOW)
+    assert is_overdue(leaf(life, -DAY), NOW)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.3, "0.3s"), (4.5, "4.5s"), (60, "1m"), (90.4, "1m30s"), (5400, "1h30m"), (86400, "24h")],
+)
+def test_durations_are_written_as_people_do(seconds, text):
+    assert describe_duration(timedelta(seconds=seconds)) == text

@@ -119,6 +119,11 @@ def test_a_factor_that_would_shorten_or_end_the_waits_is_refused(factor):
         Settings.load({"retry_factor": factor}, {})
 
 
+def test_an_empty_pattern_on_the_command_line_is_refused_and_lets_not_everything_through():
+    with pytest.raises(SettingsError, match="--only: is empty"):
+        Settings.load({"only": [""]}, {})
+
+
 def test_a_switch_on_the_command_line_needs_no_value():
     assert Settings.load({"self_name": True}, {}).origins == {"self_name": "--self"}
 

@@ -44,6 +44,16 @@ def test_what_a_symbolic_link_points_to_is_replaced_and_the_link_stays(tmp_path)
     assert real.read_bytes() == b"new"
 
 
+def test_a_device_or_a_pipe_is_never_replaced(tmp_path):
+    """As root, /dev/null would be a file afterwards."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for write in (lambda: write_file(pipe, b"new", mode=0o644), lambda: check_writable(pipe)):
+        with pytest.raises(TargetError, match="is no regular file"):
+            write()
+    assert pipe.is_fifo()
+
+
 @pytest.mark.parametrize("step", ["fsync", "replace", "fchmod"])
 def test_a_failure_at_any_step_leaves_the_old_file_and_no_litter(tmp_path, monkeypatch, step):
     path = tmp_path / "cert.pem"
@@ -64,7 +74,7 @@ def test_a_place_that_cannot_be_written_is_told_before_anything_is_asked_for(tmp
     check_writable(tmp_path / "new.pem")
     with pytest.raises(TargetError, match="No such file or directory"):
         check_writable(tmp_path / "missing" / "new.pem")
-    with pytest.raises(TargetError, match="is a directory"):
+    with pytest.raises(TargetError, match="is no regular file"):
         check_writable(tmp_path)
     (tmp_path / "file").touch()
     with pytest.raises(TargetError, match="Not a directory"):

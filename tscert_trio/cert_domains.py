@@ -16,7 +16,7 @@ import attrs
 import trio
 from trio_util import AsyncValue
 
-from .errors import LocalAPIError, UnreachableError
+from .errors import LocalAPIError, NotACertDomainError, UnreachableError
 from .serve_config import some_of
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ _POLL_SECONDS = 300
 _MIN_QUERY_INTERVAL = 1
 _MAX_BACKOFF = 60
 _BLIND_AFTER = 60
+_SILENT_WAIT_SECONDS = 10
+"""How long a new name may take to become a CertDomain before that is worth a line."""
 
 
 @attrs.frozen(kw_only=True)
@@ -73,9 +75,24 @@ class CertDomains:
         return self._view.value
 
     async def wait_for(self, domain: str) -> None:
-        """Wait until a loop may ask for ``domain``: it is listed, or nobody can tell."""
+        """Wait until a loop may ask for ``domain``: it is listed, or nobody can tell.
+
+        Where that takes longer than it does as a rule, it is logged once.
+        """
         self._waiting.value += 1
         try:
+            with trio.move_on_after(_SILENT_WAIT_SECONDS):
+                await self._view.wait_value(lambda view: view.lets_through(domain))
+                return
+            view = await self._view.wait_value(lambda view: view.names is not None or view.is_blind)
+            if not view.lets_through(domain):
+                _logger.warning(
+                    "%s: waiting, since it is not among this node's CertDomains (%s). %s",
+                    domain,
+                    some_of(view.names or ()),
+                    NotACertDomainError.remedy,
+                    extra={"domain": domain},
+                )
             await self._view.wait_value(lambda view: view.lets_through(domain))
         finally:
             self._waiting.value -= 1

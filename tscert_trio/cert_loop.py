@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, NoReturn
 import attrs
 import trio
 
+from .clock import describe_duration
 from .errors import LocalAPIError, NotACertDomainError, UnreachableError
-from .schedule import slot_priority
+from .schedule import is_overdue, slot_priority
 from .statistics import DomainState, DomainStatistics
 
 if TYPE_CHECKING:
@@ -78,17 +79,16 @@ class CertLoop:
             Exception: a bug only; a request that fails is an outcome.
         """
         context = self._context
-        await context.cert_domains.wait_for(self.domain)
+        await self._wait_until_listed()
         while True:
-            wakeups, hints = self._wakeups, context.hints.count
+            wakeups, hints, before = self._wakeups, context.hints.count, self._last_error
             await self._attempt()
             if self._last_error is None:
                 await self._sleep(context.refresh_interval, wakeups)
                 continue
-            await self._sleep(self._report_failure(self._last_error), wakeups, hints)
+            await self._sleep(self._report_failure(self._last_error, before), wakeups, hints)
             if isinstance(self._last_error, NotACertDomainError):
-                self._state = DomainState.WAITING
-                await context.cert_domains.wait_for(self.domain)
+                await self._wait_until_listed()
 
     def wake(self) -> None:
         """End the present sleep, or the one that follows the attempt under way."""
@@ -117,6 +117,10 @@ class CertLoop:
     def _may_pass_with_a_change(self) -> bool:
         return isinstance(self._last_error, UnreachableError | NotACertDomainError)
 
+    async def _wait_until_listed(self) -> None:
+        self._state, self._next_attempt_at = DomainState.WAITING, None
+        await self._context.cert_domains.wait_for(self.domain)
+
     async def _attempt(self) -> None:
         context = self._context
         self._state, self._next_attempt_at = DomainState.QUEUED, None
@@ -142,7 +146,15 @@ class CertLoop:
 
     def _report_success(self, leaf: Certificate) -> None:
         is_new = self._leaf is None or self._leaf.serial_number != leaf.serial_number
-        if is_new or self._last_error is not None:
+        if not is_new and is_overdue(leaf, self._context.clock()):
+            _logger.warning(
+                "%s: tailscaled still gives the certificate valid until %s, though it should have "
+                "renewed it; that fails behind its answers: see its log.",
+                self.domain,
+                _time(leaf.not_after),
+                extra={"domain": self.domain},
+            )
+        elif is_new or self._last_error is not None:
             _logger.info(
                 "%s: certificate valid from %s until %s; next look at %s",
                 self.domain,
@@ -152,19 +164,21 @@ class CertLoop:
                 extra={"domain": self.domain},
             )
 
-    def _report_failure(self, error: LocalAPIError) -> timedelta:
+    def _report_failure(self, error: LocalAPIError, before: LocalAPIError | None) -> timedelta:
         """Log a failure; return how long to wait after it."""
         context = self._context
         wait = context.retry_policy.wait(self._failures if error.counted else 0, context.rng)
-        _logger.warning(
-            "%s: request failed (retry %d): %s. %s %s Next attempt at %s, in %s.",
+        is_news = error.counted or str(error) != str(before)
+        then = f"Next attempt at {_time(context.clock() + wait)}, in {describe_duration(wait)}."
+        _logger.log(
+            logging.WARNING if is_news else logging.DEBUG,
+            "%s: request failed%s: %s. %s %s %s",
             self.domain,
-            self._failures,
+            f" (retry {self._failures})" if error.counted else "",
             str(error).rstrip("."),
             error.meaning,
             error.remedy,
-            _time(context.clock() + wait),
-            wait,
+            "Waiting for it." if isinstance(error, NotACertDomainError) else then,
             extra={"domain": self.domain},
         )
         return wait

@@ -95,7 +95,10 @@ class UnreachableError(LocalAPIError):
     """Nobody listens on the socket, the connection broke unanswered, or tailscaled has no netmap yet."""
 
     meaning = "tailscaled is not running, or is still starting."
-    remedy = "Start it (systemctl start tailscaled) and log in (tailscale up); this goes on by itself then."
+    remedy = (
+        "Start it (systemctl start tailscaled) and log in (tailscale up); if it is elsewhere, give its "
+        "socket with --socket or TS_SOCKET."
+    )
 
 
 class AccessDeniedError(LocalAPIError):

@@ -57,7 +57,10 @@ def _parse_flag(text: str) -> bool:
 
 
 def _parse_list(text: str) -> tuple[str, ...]:
-    return tuple(text.replace(",", " ").split())
+    items = tuple(text.replace(",", " ").split())
+    if not items:
+        raise ValueError("is empty")
+    return items
 
 
 def _parse_domains(text: str) -> tuple[str, ...]:

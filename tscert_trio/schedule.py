@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from .certificate import Certificate
 
-__all__ = ["REFRESH_INTERVAL", "RetryPolicy", "SlotPriority", "slot_priority"]
+__all__ = ["REFRESH_INTERVAL", "RetryPolicy", "SlotPriority", "is_overdue", "slot_priority"]
 
 REFRESH_INTERVAL = timedelta(hours=24)
 """How long after a success a certificate is asked for again (``normalInterval`` of ``kube/certs``)."""
@@ -61,6 +61,15 @@ class RetryPolicy:
         if self.jitter and wait >= _NO_JITTER_BELOW:
             wait *= 1 + rng.uniform(0, self.jitter)
         return wait
+
+
+def is_overdue(leaf: Certificate, now: datetime) -> bool:
+    """Return whether a certificate should have been replaced long ago.
+
+    tailscaled renews when two thirds of the life are over, or earlier where the CA wants it; at three
+    quarters it has been at it for days.
+    """
+    return now >= leaf.not_before + leaf.lifetime * 0.75
 
 
 SlotPriority: TypeAlias = tuple[bool, int, bool, float]

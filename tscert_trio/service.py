@@ -11,7 +11,7 @@ from trio_util import compose_values
 from .cert_manager import CertManager, open_cert_manager
 from .clock import Clock, system_clock
 from .localapi import LocalAPI, LocalClient
-from .serve_config import some_of
+from .serve_config import Scope, some_of
 from .sources import DomainSource, FixedNames, NodeName, ServeConfigFile, ServedNames
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ async def serve(
         ) as manager,
         trio.open_nursery() as nursery,
     ):
+        _logger.info("tailscaled's socket is %s", settings.socket)
         task_status.started(manager)
         if settings.reader_reason is not None:
             _logger.warning("this replica issues no certificate: %s", settings.reader_reason)
@@ -83,20 +84,25 @@ def _sources(settings: Settings, client: LocalAPI) -> list[DomainSource]:
 async def _follow(sources: list[DomainSource], settings: Settings, manager: CertManager) -> None:
     """Give the manager the names that all sources together want, whenever they change."""
     lets_through = settings.domain_filter
+    before: frozenset[str] | None = None
     with compose_values(**{f"source_{n}": source.wanted for n, source in enumerate(sources)}) as all_wanted:
         async for by_source in all_wanted.eventual_values():
             known = [names for names in by_source if names is not None]
             wanted = frozenset().union(*known)
             domains = frozenset(filter(lets_through, wanted))
+            if domains == before or (not domains and len(known) < len(by_source)):
+                continue  # nothing new, or nothing yet: some source is not known
             manager.ensure_domains(domains)
             if domains:
                 _logger.info("keeping certificates for %s", some_of(domains))
-            elif known:
+            else:
                 _logger.info("no name wants a certificate%s", _why_none(wanted, settings))
+            before = domains
 
 
 def _why_none(wanted: frozenset[str], settings: Settings) -> str:
     if wanted:
         return ": --only and --not let none through"
     where = "tailscaled's serve config" if settings.serve_config is None else str(settings.serve_config)
-    return f" in {where}. For this node's own name, run: tscert-trio run --self"
+    scope = "" if settings.scope is Scope.ALL else " (--scope services leaves the node's own out)"
+    return f" in {where}{scope}. For this node's own name, run: tscert-trio run --self"

@@ -30,6 +30,7 @@ def write_file(path: Path, data: bytes, *, mode: int) -> None:
         TargetError: it cannot be written; the old file is as it was.
     """
     path = path.resolve()
+    _check_replaceable(path)
     try:
         descriptor, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:
@@ -52,6 +53,11 @@ def write_file(path: Path, data: bytes, *, mode: int) -> None:
         raise TargetError(f"cannot write {path}: {exc.strerror}") from exc
 
 
+def _check_replaceable(path: Path) -> None:
+    if path.exists() and not path.is_file():  # a device that is replaced is gone for everybody
+        raise TargetError(f"cannot write {path}: is no regular file; standard output is written -")
+
+
 def check_writable(path: Path) -> None:
     """See that a file could be written, before something is asked for that would have no place.
 
@@ -59,8 +65,7 @@ def check_writable(path: Path) -> None:
         TargetError: it could not.
     """
     path = path.resolve()
-    if path.is_dir():
-        raise TargetError(f"cannot write {path}: is a directory")
+    _check_replaceable(path)
     try:
         with tempfile.TemporaryFile(dir=path.parent):
             pass

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import trio
 
 from ..certificate import CertChain, CertPair
-from ..clock import system_clock
-from ..errors import SettingsError
+from ..clock import describe_duration, system_clock
+from ..errors import InvalidDomainError, SettingsError, TargetError
 from ..localapi import ISSUE_TIMEOUT, LocalClient, default_socket_path
 from ..options import parse_duration
 from ..serve_config import check_domain
@@ -31,7 +31,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""
     parser.add_argument("domain", metavar="DOMAIN")
     parser.add_argument(
-        "--cert-file", metavar="FILE", help='the certificate and its chain; "-" is standard output'
+        "--cert-file",
+        metavar="FILE",
+        help='the certificate and its chain; "-" is standard output (default: DOMAIN.crt, and the key to '
+        "DOMAIN.key, where neither file is given)",
     )
     parser.add_argument("--key-file", metavar="FILE", help='the private key; "-" is standard output')
     parser.add_argument(
@@ -52,9 +55,13 @@ def command(options: argparse.Namespace) -> int:
         domain = check_domain(options.domain)
         if options.min_validity is not None:
             min_validity = parse_duration(options.min_validity)
+    except InvalidDomainError:
+        raise
     except ValueError as exc:
-        raise SettingsError([str(exc)]) from None
+        raise SettingsError([f"--min-validity: {exc}"]) from None
     cert_file, key_file = options.cert_file, options.key_file
+    if cert_file == key_file not in {None, _STDOUT}:
+        raise SettingsError(["--cert-file and --key-file name the same file"])
     if cert_file is None and key_file is None:
         name = domain.replace("*", "wildcard_", 1)
         cert_file, key_file = f"{name}.crt", f"{name}.key"
@@ -71,7 +78,7 @@ def command(options: argparse.Namespace) -> int:
     if cert_file is not None:
         pem = answer.pem if isinstance(answer, CertChain) else answer.chain_pem
         _write(cert_file, pem, mode=0o644, what="certificate")
-    print(f"{domain}: valid until {answer.leaf.not_after:%Y-%m-%d %H:%M:%S}Z", file=sys.stderr)
+    print(f"{domain}: valid until {answer.leaf.not_after.astimezone():%Y-%m-%d %H:%M:%S%z}", file=sys.stderr)
     return 0
 
 
@@ -85,7 +92,8 @@ async def _fetch(
         present = await ask(domain, min_validity=_PROBE)
         if min_validity > present.leaf.lifetime / 2 and not force:
             fault = (
-                f"--min-validity is above half of the certificate's life of {present.leaf.lifetime}, so "
+                "--min-validity is above half of the certificate's life of "
+                f"{describe_duration(present.leaf.lifetime)}, so "
                 "every call would order a new one, and the CA allows five a week; ask for less or add --force"
             )
             raise SettingsError([fault])
@@ -96,8 +104,13 @@ async def _fetch(
 
 def _write(file: str, data: bytes, *, mode: int, what: str) -> None:
     if file == _STDOUT:
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+        try:
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as exc:
+            raise TargetError(f"cannot write standard output: {exc.strerror}") from exc
     else:
         write_file(Path(file), data, mode=mode)
         print(f"wrote {what} to {file}", file=sys.stderr)

@@ -46,16 +46,18 @@ async def _play(settings: Settings) -> None:
     async with open_sandbox(cert_domains=[_SHOP, _API]) as sandbox, trio.open_nursery() as nursery:
         sandbox.set_serve_config(_serve_config(_SHOP, _WIKI, _API))
         sandbox.add_fault(Fault.control("the DNS provider is away", domain=_API, count=2))
-        _say(f"{_SHOP}, {_WIKI} and {_API} are in the serve config; {_WIKI} is not yet among the CertDomains")
+        _say(f"The serve config has {_SHOP}, {_WIKI} and {_API}.")
+        _say(f"{_WIKI} is not yet among the names this node may have certificates for (its CertDomains).")
+        _say(f"For {_API} the control server fails twice, on purpose; here retries come after seconds.")
         settings = attrs.evolve(
             settings, socket=sandbox.socket_path, retry_initial=_RETRY, serve_config=None, reader_reason=None
         )
         await nursery.start(serve, settings)
         await trio.sleep(5)
-        _say(f"{_WIKI} is approved on the tailnet and becomes a CertDomain")
+        _say(f"{_WIKI} is approved on the tailnet and becomes a CertDomain.")
         sandbox.set_cert_domains([_SHOP, _WIKI, _API])
         await trio.sleep(6)
-        _say(f"{_SHOP} leaves the serve config")
+        _say(f"{_SHOP} leaves the serve config, so its loop ends.")
         sandbox.set_serve_config(_serve_config(_WIKI, _API))
         await trio.sleep(2)
         print(_END, flush=True)

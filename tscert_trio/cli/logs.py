@@ -38,5 +38,5 @@ def configure_logging(log_format: str, level: str) -> None:
     else:
         # systemd's journal keeps the time itself.
         time = "" if os.environ.get("JOURNAL_STREAM") else "%(asctime)s "
-        handler.setFormatter(logging.Formatter(f"{time}%(levelname)-7s %(message)s", "%Y-%m-%d %H:%M:%S"))
+        handler.setFormatter(logging.Formatter(f"{time}%(levelname)-7s %(message)s", "%Y-%m-%d %H:%M:%S%z"))
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)

@@ -6,11 +6,13 @@ import argparse
 import logging
 import os
 import sys
+from datetime import timedelta
 from typing import TYPE_CHECKING, NoReturn
 
 import attrs
 
-from ..errors import LocalAPIError, SettingsError, TscertError
+from ..clock import describe_duration
+from ..errors import InvalidDomainError, LocalAPIError, SettingsError, TscertError
 from ..options import OPTIONS, Option
 from ..settings import Settings
 from . import cert, run, sandbox
@@ -56,16 +58,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         status: int = options.command(options)
-    except SettingsError as exc:
-        for fault in exc.faults:
-            print(f"tscert-trio: {fault}", file=sys.stderr)
-        return 2
+    except (SettingsError, InvalidDomainError) as exc:
+        return _fail(*getattr(exc, "faults", [exc]), status=2)
     except LocalAPIError as exc:
-        print(f"tscert-trio: {str(exc).rstrip('.')}. {exc.meaning} {exc.remedy}", file=sys.stderr)
-        return 1
+        return _fail(f"{str(exc).rstrip('.')}. {exc.meaning} {exc.remedy}")
     except TscertError as exc:
-        print(f"tscert-trio: {exc}", file=sys.stderr)
-        return 1
+        return _fail(exc)
     except BrokenPipeError:  # the reader of a pipe has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -73,6 +71,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     finally:
         logging.shutdown()
+    return status
+
+
+def _fail(*faults: object, status: int = 1) -> int:
+    for fault in faults:
+        print(f"tscert-trio: {fault}", file=sys.stderr)
     return status
 
 
@@ -106,7 +110,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_option(parser: argparse.ArgumentParser, option: Option) -> None:
-    text = f"{option.help}{_default_of(option)} [{option.variable}]".replace("%", "%%")
+    variables = ", ".join(filter(None, (option.variable, option.also)))
+    repeat = "; may be given more than once" if option.is_list and option.flag.startswith("-") else ""
+    text = f"{option.help}{repeat}{_default_of(option)} [{variables}]".replace("%", "%%")
     if not option.flag.startswith("-"):
         parser.add_argument(option.field, nargs="*", metavar=option.metavar, help=text)
     elif option.metavar is None:
@@ -122,5 +128,7 @@ def _default_of(option: Option) -> str:
         return " (default: where this platform has it)"
     if field.default in (None, False, ()):
         return ""
-    value = getattr(field.default, "value", field.default)
-    return f" (default: {value})"
+    value = field.default
+    if isinstance(value, timedelta):
+        return f" (default: {describe_duration(value)})"
+    return f" (default: {getattr(value, 'value', value)})"

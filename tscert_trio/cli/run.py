@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 from typing import TYPE_CHECKING
 
 import trio
 
-from ..errors import UnreachableError
+from ..errors import SourceError
 from ..service import serve
 from ..settings import Settings
 from .logs import configure_logging
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     import argparse
 
 __all__ = ["command"]
+
+_logger = logging.getLogger(__name__)
 
 
 def command(options: argparse.Namespace) -> int:
@@ -28,7 +31,7 @@ def command(options: argparse.Namespace) -> int:
 
         return trio.run(run_demo, settings)
     if settings.socket.exists() and not settings.socket.is_socket():
-        raise UnreachableError(f"tailscaled's socket {settings.socket}: is no socket")
+        raise SourceError(f"tailscaled's socket {settings.socket}: is no socket; give its own with --socket")
     trio.run(run_until_signalled, settings)
     return 0
 
@@ -41,8 +44,11 @@ async def run_until_signalled(settings: Settings) -> None:
             nursery.start_soon(keep_systemd_informed, manager)
             notify("READY=1")
             async for signum in signals:
+                name = signal.Signals(signum).name
                 if signum != signal.SIGHUP:
                     break
+                _logger.info("received %s: looking at the configuration again", name)
                 manager.hints.give()
+            _logger.info("received %s: ending", name)
             notify("STOPPING=1")
-            nursery.cancel_scope.cancel(reason=f"received {signal.Signals(signum).name}")
+            nursery.cancel_scope.cancel(reason=f"received {name}")

@@ -8,13 +8,22 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from ..errors import SettingsError
+from ..errors import SettingsError, TargetError
 from ..options import parse_duration
 
 if TYPE_CHECKING:
     import argparse
 
 __all__ = ["add_arguments", "command"]
+
+_TRY = """\
+try, in another terminal:
+  tscert-trio run --socket {socket} {domain}
+and let things happen (all of it: python -m pydoc tscert_trio.sandbox.admin):
+  alias sandbox='curl --unix-socket {socket} http://localhost/sandbox/v0'
+  sandbox/cert-domains -X PUT -d '["{domain}", "shop.tail1234.ts.net"]'
+  sandbox/faults -X POST -d '{{"kind": "error", "at": "set-dns", "text": "away", "count": 2}}'
+  sandbox/stop -X POST -d '{{"seconds": 20}}'"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,15 +33,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--tailscaled",
         metavar="VERSION",
         default="1.104.5",
-        help="which release to imitate: 1.86.5, 1.98.10, 1.100.0, 1.102.5 or 1.104.5 (default: 1.104.5)",
+        help="release to imitate: 1.86.5, 1.98.10, 1.100.0, 1.102.5, 1.104.5 (default)",
     )
     parser.add_argument(
         "--cert-domain",
         metavar="DOMAIN",
         action="append",
-        help="a name among the node's CertDomains (default: box.tail1234.ts.net)",
+        help="a CertDomain of the node; may be given more than once (default: box.tail1234.ts.net)",
     )
-    parser.add_argument("--validity", metavar="DURATION", default="90d", help="life of a certificate")
+    parser.add_argument(
+        "--validity", metavar="DURATION", default="90d", help="life of a certificate (default: 90d)"
+    )
 
 
 def command(options: argparse.Namespace) -> int:
@@ -53,10 +64,12 @@ def command(options: argparse.Namespace) -> int:
                 options.tailscaled, cert_domains=domains, socket_path=options.socket, validity=validity
             ) as sandbox:
                 print(f"sandbox of tailscaled {options.tailscaled} on {sandbox.socket_path}")
-                print("try, in another terminal:")
-                print(f"  tscert-trio run --socket {sandbox.socket_path} {domains[0]}", flush=True)
+                print(_TRY.format(socket=sandbox.socket_path, domain=domains[0]), flush=True)
                 async for _signum in signals:
                     return
 
-    trio.run(main)
+    try:
+        trio.run(main)
+    except OSError as exc:
+        raise TargetError(f"cannot listen on {options.socket}: {exc.strerror or exc}") from None
     return 0

@@ -126,6 +126,7 @@ class _Connection:
         self._stream.socket.close()
 
     async def _next_event(self) -> h11.Event:
+        data = b"begin"
         try:
             while (event := self._http.next_event()) is h11.NEED_DATA:
                 data = await self._receive()
@@ -133,7 +134,9 @@ class _Connection:
                     raise httpx.ReadError("the connection ended without an answer")
                 self._http.receive_data(data)
         except h11.RemoteProtocolError as exc:
-            raise httpx.RemoteProtocolError(str(exc)) from exc
+            if not data:
+                raise httpx.RemoteProtocolError("the connection ended in the middle of the answer") from exc
+            raise httpx.RemoteProtocolError(f"the answer is no HTTP: {exc}") from exc
         assert isinstance(event, h11.Event)
         return event
 

@@ -95,6 +95,7 @@ async def open_sandbox(
     )
     with _folder_for(socket_path) as path:
         failure: Exception | None = None
+        has_started = False
         async with trio.open_nursery() as nursery:
             sandbox = Sandbox(
                 socket_path=path,
@@ -117,10 +118,13 @@ async def open_sandbox(
             )
             try:
                 await sandbox.start()
+                has_started = True
                 yield sandbox
             except Exception as exc:  # noqa: BLE001 -- raised again below
                 failure = exc
             nursery.cancel_scope.cancel(reason="the sandbox is closed")
+        if has_started and path.is_socket():  # left by a kill
+            path.unlink()
         if failure is not None:
             raise failure  # bare, since it is the caller's and not the nursery's
 
@@ -128,12 +132,7 @@ async def open_sandbox(
 @contextlib.contextmanager
 def _folder_for(socket_path: str | os.PathLike[str] | None) -> Iterator[Path]:
     if socket_path is not None:
-        path = Path(socket_path)
-        try:
-            yield path
-        finally:
-            if path.is_socket():
-                path.unlink()
+        yield Path(socket_path)
         return
     folder = tempfile.mkdtemp(prefix="tscert-")  # short: a socket's path has at most 107 bytes
     try:
