@@ -215,6 +215,49 @@ async def test_renew_ends_the_sleep_and_one_that_comes_during_an_attempt_is_not_
     assert cert_times(sandbox) == [0, pytest.approx(10), 105]
 
 
+async def test_a_hint_during_an_attempt_does_not_cut_the_wait_after_a_counted_failure(
+    autojump_clock, sandbox, client
+):
+    sandbox.add_fault(Fault.connection_reset(count=1))
+    sandbox.add_fault(Fault.hang())
+    async with open_manager(client) as manager:
+        manager.ensure_domains([A])
+        await trio.sleep(70)
+        manager.hints.give()
+        await trio.sleep(400)
+    first, second, third = cert_times(sandbox)
+    assert second - first <= 60
+    assert third - second == 300 + 60
+
+
+async def test_renew_while_queued_asks_once(autojump_clock):
+    async with (
+        open_sandbox("1.100.0", cert_domains=[A, B], clock=virtual_clock, issue_delay=10) as sandbox,
+        LocalClient(sandbox.socket_path, clock=virtual_clock) as client,
+        open_manager(client) as manager,
+    ):
+        manager.ensure_domains([A, B])
+        await trio.sleep(5)
+        for domain in (A, B):
+            if manager.statistics()[domain].state is DomainState.QUEUED:
+                queued = domain
+        manager.renew(queued)
+        await trio.sleep(100)
+    assert cert_times(sandbox, queued) == [10]
+
+
+async def test_a_name_that_is_listed_and_refused_is_asked_for_once_a_minute_however_much_the_bus_talks(
+    autojump_clock, sandbox, client
+):
+    sandbox.add_fault(Fault.answer(500, "wildcard certificates are not enabled for this node"))
+    async with open_manager(client) as manager:
+        manager.ensure_domains([A])
+        for _ in range(600):
+            await trio.sleep(1)
+            manager.hints.give()
+    assert len(cert_times(sandbox)) == 10
+
+
 async def test_no_failure_is_followed_by_another_try_within_a_second_whatever_wakes_the_loop(
     autojump_clock, sandbox, client
 ):

@@ -46,7 +46,7 @@ def test_a_policy_that_makes_no_sense_is_refused(fault):
 
 
 @given(
-    initial=st.floats(0.001, 1e6), factor=st.floats(1, 100), maximum=st.floats(0.001, 1e6),
+    initial=st.floats(0.001, 1e6), factor=st.floats(1, 1e308), maximum=st.floats(0.001, 1e6),
     failures=st.integers(0, 10**6), jitter=st.floats(0, 1), seed=st.integers(),
 )  # fmt: skip
 def test_no_wait_is_negative_or_beyond_its_maximum(*, initial, factor, maximum, failures, jitter, seed):

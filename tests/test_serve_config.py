@@ -80,6 +80,7 @@ def test_field_names_match_in_any_case_as_in_go():
         ('{"TCP": {"443": {"TerminateTLS": 1}}}', 'TCP["443"].TerminateTLS: want a name'),
         ("[" * 100_000, "not JSON"),
         (b"\xff", "not JSON"),
+        ("9" * 5000, "not JSON"),
     ],
 )
 def test_a_malformed_config_is_refused_with_the_place(text, message):
@@ -96,6 +97,8 @@ def test_a_malformed_config_is_refused_with_the_place(text, message):
         (":443", "names no host"),
         ("a:b:443", "too many colons in address"),
         ("[::1:443", "missing ']' in address"),
+        ("a\nb.ts.net:443", "names no host"),
+        ("\ud800.ts.net:443", "names no host"),
     ],
 )
 def test_a_host_port_that_cannot_be_read_is_named(key, reason):
@@ -103,7 +106,8 @@ def test_a_host_port_that_cannot_be_read_is_named(key, reason):
     with pytest.raises(ServeConfigError) as caught:
         names(config)
     assert 'Services["svc:bad"].Web' in str(caught.value)
-    assert key in str(caught.value)
+    assert key in str(caught.value) or not key.isprintable()
+    assert str(caught.value).isprintable()
     assert reason in str(caught.value)
 
 

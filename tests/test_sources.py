@@ -76,6 +76,39 @@ async def test_a_serve_config_that_cannot_be_read_leaves_the_last_good_names_and
     assert "can be read again" in caplog.text
 
 
+async def test_an_interval_below_a_second_is_no_error_and_asks_once_a_second(
+    autojump_clock, sandbox, client, running
+):
+    running(ServedNames(client, Scope.ALL, interval=0.5))
+    await trio.sleep(3.5)
+    assert calls_of(sandbox, "serve-config") == [0, 1, 2, 3]
+
+
+async def test_each_outage_of_a_source_is_told_and_its_end_too(
+    autojump_clock, sandbox, client, running, caplog
+):
+    sandbox.set_serve_config(config(A))
+    running(ServedNames(client, Scope.ALL, interval=30))
+    await trio.sleep(1)
+    with caplog.at_level(logging.INFO):
+        for _ in range(2):
+            sandbox.add_fault(Fault.answer(500, "no", endpoint="serve-config", count=2))
+            await trio.sleep(120)
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"] * 2
+
+
+async def test_a_placeholder_costs_one_question_a_second_however_much_the_bus_talks(
+    autojump_clock, sandbox, client, running, tmp_path
+):
+    path = tmp_path / "serve.json"
+    path.write_text('{"TCP":{"443":{"HTTPS":true}},"Web":{"${TS_CERT_DOMAIN}:443":{}}}')
+    _wanted, hints = running(ServeConfigFile(path, Scope.ALL, client))
+    for _ in range(100):
+        await trio.sleep(0.1)
+        hints.give()
+    assert len(calls_of(sandbox, "status")) <= 11
+
+
 async def test_a_file_is_followed_within_two_seconds(autojump_clock, client, running, tmp_path):
     path = tmp_path / "serve.json"
     path.write_text(json.dumps(config(A)))
@@ -166,7 +199,7 @@ async def test_ts_cert_domain_waits_for_a_tailscaled_that_is_away(
     assert wanted.value is None
     assert caplog.text == ""  # who follows the CertDomains says that it is away
     await sandbox.start()
-    await trio.sleep(3)
+    await trio.sleep(4)
     assert wanted.value == {A}
 
 

@@ -47,7 +47,8 @@ class CertDomainsView:
 
     def lets_through(self, domain: str) -> bool:
         """Return whether a loop may ask for this name."""
-        return self.is_blind or (self.names is not None and domain in self.names)
+        # A wildcard is had for a name that is listed, where the tailnet allows it (from v1.98 on).
+        return self.is_blind or (self.names is not None and domain.removeprefix("*.") in self.names)
 
 
 class CertDomains:
@@ -105,24 +106,30 @@ class CertDomains:
             await self._ask_on_hints()
 
     async def _watch_bus(self) -> None:
-        failures = 0
+        failures, told = 0, ""
         while True:
             began = trio.current_time()
-            level = logging.DEBUG if failures else logging.INFO
+            trouble = ""
             try:
                 async with self._client.watch_ipn_bus() as messages:
                     self.bus_connected = True
                     self._hints.give()
                     async for _fields in messages:
                         self._hints.give()
-                _logger.log(level, "tailscaled ended the IPN bus watch; watching again")
+                _logger.debug("tailscaled ended the IPN bus watch; watching again")
             except LocalAPIError as exc:
                 if self.bus_connected:
-                    _logger.log(level, "the IPN bus watch broke off (%s); watching again", exc)
-                elif not failures and not isinstance(exc, UnreachableError):  # the question tells that
-                    _logger.warning("cannot watch the IPN bus: %s. %s %s", exc, exc.meaning, exc.remedy)
+                    _logger.debug("the IPN bus watch broke off (%s); watching again", exc)
+                elif isinstance(exc, UnreachableError):  # the question for the CertDomains tells that
+                    if failures == 1:
+                        self._hints.give()
+                else:
+                    trouble = f"cannot watch the IPN bus: {exc}. {exc.meaning} {exc.remedy}"
             finally:
                 self.bus_connected = False
+            if trouble and trouble != told:
+                _logger.warning("%s", trouble)
+            told = trouble
             if trio.current_time() - began > _MAX_BACKOFF:
                 failures = 0
             await trio.sleep(_backoff(failures))
@@ -156,6 +163,7 @@ class CertDomains:
             return False
         if self._trouble:
             _logger.info("tailscaled answers")
+            self._hints.give()
         if names != self.view.names:
             _logger.info("the node may have certificates for %s", some_of(names))
         self._silent_since, self._trouble = None, ""
@@ -166,8 +174,9 @@ class CertDomains:
         if str(exc) != self._trouble:
             self._trouble = str(exc)
             _logger.warning("cannot learn the node's CertDomains: %s. %s %s", exc, exc.meaning, exc.remedy)
-        if not is_there:
+        if not is_there:  # it is waited for, uncounted
             self._silent_since = None
+            self._view.value = attrs.evolve(self.view, is_blind=False)
             return
         now = trio.current_time()
         if self._silent_since is None:

@@ -7,7 +7,7 @@ This is ``runCertLoop`` of tailscale's ``kube/certs/certs.go``; where it does ot
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 import attrs
 import trio
@@ -56,6 +56,13 @@ class LoopContext:
     rng: Random
 
 
+class _Seen(NamedTuple):
+    """Generations of what ends a sleep, remembered before a request, so that nothing is lost during it."""
+
+    wakeups: int
+    hints: int
+
+
 @attrs.define(eq=False)
 class CertLoop:
     """Keeps the certificate of one name fresh. :meth:`run` does the work; all else is quick."""
@@ -81,12 +88,12 @@ class CertLoop:
         context = self._context
         await self._wait_until_listed()
         while True:
-            wakeups, hints, before = self._wakeups, context.hints.count, self._last_error
-            await self._attempt()
+            before = self._last_error
+            seen = await self._attempt()
             if self._last_error is None:
-                await self._sleep(context.refresh_interval, wakeups)
+                await self._sleep(context.refresh_interval, seen)
                 continue
-            await self._sleep(self._report_failure(self._last_error, before), wakeups, hints)
+            await self._sleep(self._report_failure(self._last_error, before), seen)
             if isinstance(self._last_error, NotACertDomainError):
                 await self._wait_until_listed()
 
@@ -97,9 +104,9 @@ class CertLoop:
             self._nap.cancel()
 
     def tailscaled_changed(self) -> None:
-        """Wake the loop if its last failure may have passed with a change of tailscaled's state."""
-        if self._may_pass_with_a_change():
-            self.wake()
+        """End the present sleep if the failure before it may have passed with a change of tailscaled."""
+        if self._nap is not None and self._may_pass_with_a_change():
+            self._nap.cancel()
 
     def statistics(self) -> DomainStatistics:
         """Return how the name stands."""
@@ -121,12 +128,14 @@ class CertLoop:
         self._state, self._next_attempt_at = DomainState.WAITING, None
         await self._context.cert_domains.wait_for(self.domain)
 
-    async def _attempt(self) -> None:
+    async def _attempt(self) -> _Seen:
+        """Ask once; return what had happened until the request was sent."""
         context = self._context
         self._state, self._next_attempt_at = DomainState.QUEUED, None
         priority = slot_priority(context.clock(), self._leaf, self._failures)
         async with context.gate.slot(priority):
             self._state = DomainState.REQUESTING
+            seen = _Seen(self._wakeups, context.hints.count)
             self._attempts += 1
             attempt = context.journal.begin(self.domain, context.clock())
             outcome: Certificate | LocalAPIError
@@ -143,6 +152,7 @@ class CertLoop:
             self._state, self._leaf = DomainState.ISSUED, outcome
             self._last_error, self._failures = None, 0
             self._last_success_at = context.clock()
+        return seen
 
     def _report_success(self, leaf: Certificate) -> None:
         is_new = self._leaf is None or self._leaf.serial_number != leaf.serial_number
@@ -183,25 +193,25 @@ class CertLoop:
         )
         return wait
 
-    async def _sleep(self, wait: timedelta, wakeups: int, hints: int | None = None) -> None:
-        """Sleep until a wall-clock deadline, or until woken.
+    async def _sleep(self, wait: timedelta, seen: _Seen) -> None:
+        """Sleep until a wall-clock deadline, or until something has happened that was not seen before.
 
-        Args:
-            wait: how long.
-            wakeups: their number before the attempt: a later one ends the sleep.
-            hints: likewise; ``None`` after a success, which no hint cuts short.
+        After a failure the sleep takes a second at least, whatever has happened.
         """
         seconds = wait.total_seconds()
         self._next_attempt_at = self._context.clock() + wait
-        at_least = 0.0 if hints is None else min(_MIN_RETRY_SECONDS, seconds)
+        at_least = 0.0 if self._last_error is None else min(self._min_retry_seconds(), seconds)
         await trio.sleep(at_least)
-        if wakeups != self._wakeups or (
-            hints not in (None, self._context.hints.count) and self._may_pass_with_a_change()
-        ):
+        is_changed = seen.hints != self._context.hints.count and self._may_pass_with_a_change()
+        if is_changed or seen.wakeups != self._wakeups:
             return
         with trio.CancelScope() as self._nap:
             await _sleep_until(self._next_attempt_at, seconds - at_least, self._context.clock)
         self._nap = None
+
+    def _min_retry_seconds(self) -> float:
+        # A name that is listed and refused nonetheless would be asked for at every message of the bus.
+        return 60 if isinstance(self._last_error, NotACertDomainError) else _MIN_RETRY_SECONDS
 
 
 async def _sleep_until(deadline: datetime, at_most: float, clock: Clock) -> None:

@@ -19,6 +19,7 @@ __all__ = ["OPTIONS", "Option", "parse_duration"]
 
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_LONGEST_SECONDS = 10 * 366 * 86400
 _LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -26,15 +27,14 @@ def parse_duration(text: str) -> timedelta:
     """Parse a duration as people write it: ``500ms``, ``90s``, ``5m``, ``1h30m``, ``24h``, ``30d``.
 
     Raises:
-        ValueError: it is none, or not longer than nothing, or longer than 10,000 years.
+        ValueError: it is none, or not longer than nothing, or longer than ten years.
     """
     if not re.fullmatch(f"(?:{_DURATION.pattern})+", text):
         raise ValueError(f"{text!r} is no duration; write 500ms, 90s, 5m, 1h30m, 24h or 30d")
-    try:
-        duration = timedelta(seconds=sum(float(n) * _UNITS[unit] for n, unit in _DURATION.findall(text)))
-    except OverflowError:
-        raise ValueError(f"{text!r} is too long") from None
-    if not duration:
+    seconds = sum(float(n) * _UNITS[unit] for n, unit in _DURATION.findall(text))
+    if seconds > _LONGEST_SECONDS:
+        raise ValueError(f"{text!r} is too long; ten years are the most")
+    if not (duration := timedelta(seconds=seconds)):
         raise ValueError(f"{text!r} is no time at all")
     return duration
 

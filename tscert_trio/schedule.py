@@ -52,15 +52,15 @@ class RetryPolicy:
             failures: counted failures in a row; 0 where the failure did not count.
             rng: the source of jitter.
         """
-        wait = self.initial
+        wait, longest = self.initial.total_seconds(), self.maximum.total_seconds()
         for _ in range(failures - 1):
-            if wait >= self.maximum or self.factor == 1:
+            if wait >= longest or self.factor == 1:
                 break
             wait *= self.factor
-        wait = min(wait, self.maximum)
-        if self.jitter and wait >= _NO_JITTER_BELOW:
+        wait = min(wait, longest)
+        if self.jitter and wait >= _NO_JITTER_BELOW.total_seconds():
             wait *= 1 + rng.uniform(0, self.jitter)
-        return wait
+        return timedelta(seconds=wait)
 
 
 def is_overdue(leaf: Certificate, now: datetime) -> bool:

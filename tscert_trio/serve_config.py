@@ -75,7 +75,7 @@ class ServeConfig:
             raise ServeConfigError(
                 f"serve config is not JSON: line {exc.lineno}, column {exc.colno}: {exc.msg}"
             ) from None
-        except (UnicodeDecodeError, RecursionError) as exc:
+        except (ValueError, RecursionError) as exc:  # no UTF-8, an endless number, too deep
             raise ServeConfigError(f"serve config is not JSON: {exc}") from None
         config = _object(value, "serve config")
         return cls(
@@ -187,10 +187,14 @@ def _hosts(listeners: Listeners, place: str) -> Iterator[tuple[str, str]]:
         try:
             host, port = split_host_port(key)
         except ValueError as exc:
-            raise ServeConfigError(f'{place}: "{key}": {exc}; want host:port') from None
-        if not host:
-            raise ServeConfigError(f'{place}: "{key}" names no host; want host:port')
+            raise ServeConfigError(f'{place}: "{_printable(key)}": {exc}; want host:port') from None
+        if not host or not host.isprintable():
+            raise ServeConfigError(f'{place}: "{_printable(key)}" names no host; want host:port')
         yield host, port
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def _object(value: Any, place: str) -> dict[str, Any]:  # noqa: ANN401 -- any JSON value
@@ -214,7 +218,7 @@ def _listeners(config: dict[str, Any], place: str) -> Listeners:
     for port, entry in _entries(config, "tcp", f"{place}TCP").items():
         handler = _object(entry, f'{place}TCP["{port}"]')
         name = handler.get("terminatetls") or ""
-        if not isinstance(name, str):
+        if not isinstance(name, str) or not name.isprintable():
             raise ServeConfigError(f'{place}TCP["{port}"].TerminateTLS: want a name')
         if name:
             terminate_tls.add(name)

@@ -206,7 +206,7 @@ class LocalClient:
             response = await self._transport.handle_async_request(request)
         try:
             capability = response.headers.get("tailscale-cap", "")
-            if capability.isascii() and capability.isdigit():
+            if capability.isascii() and capability.isdigit() and len(capability) < 10:
                 self.capability = int(capability)
             yield response
         finally:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+import trio
+
 from ..errors import LocalAPIError, ServeConfigError
 from ..serve_config import ServeConfig
 from .source import WantedNames
@@ -21,6 +23,7 @@ __all__ = ["ServeConfigFile"]
 _logger = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 2
+_MIN_INTERVAL = 1
 _NODE_NAME = b"${TS_CERT_DOMAIN}"
 _NO_HTTPS = b"no-https"  # containerboot's word where the tailnet has HTTPS switched off
 
@@ -48,17 +51,21 @@ class ServeConfigFile:
     async def run(self, hints: Hints) -> None:
         """Follow the file until cancelled; look at once after each hint."""
         read: tuple[bytes, int] | None = None
+        text = b""
         while True:
             seen = hints.count
             try:
                 text = self._path.read_bytes()  # microseconds; a thread would cost more than it saves
             except OSError as exc:
                 self._names.keep(f"cannot read the serve config file {self._path}: {exc.strerror}")
+                read = None
             else:
                 # What the placeholder stands for may change with every hint.
                 version = text, seen if _NODE_NAME in text else 0
                 if version != read:
                     read = version if await self._parse(text) else None
+            if _NODE_NAME in text:
+                await trio.sleep(_MIN_INTERVAL)  # each hint costs a question
             await hints.wait(seen, at_most=_LOOK_SECONDS)
 
     async def _parse(self, text: bytes) -> bool:

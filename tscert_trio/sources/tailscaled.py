@@ -43,15 +43,18 @@ class ServedNames:
 
     async def run(self, hints: Hints) -> None:
         """Follow the serve config until cancelled; look at once after each hint."""
-        etag = None
+        etag, domains = None, frozenset[str]()
         while True:
             seen = hints.count
             try:
                 fetched = await self._client.serve_config(known_etag=etag)
-                if fetched is not None:
-                    self._names.set(fetched.config.domains(self._scope))
+                if fetched is None:
+                    self._names.set(domains)
+                else:
+                    domains = fetched.config.domains(self._scope)
+                    self._names.set(domains)
                     etag = fetched.etag
             except (LocalAPIError, ServeConfigError) as exc:
                 self._names.keep(f"cannot read tailscaled's serve config: {exc}", exc)
             await trio.sleep(_MIN_INTERVAL)
-            await hints.wait(seen, at_most=self._interval - _MIN_INTERVAL)
+            await hints.wait(seen, at_most=max(0, self._interval - _MIN_INTERVAL))
