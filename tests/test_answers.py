@@ -21,7 +21,7 @@ ACME = "urn:ietf:params:acme:error"
     ("status", "text", "expected"),
     [
         (403, "cert access denied", errors.AccessDeniedError),
-        (403, "invalid localapi request", errors.AccessDeniedError),
+        (403, "invalid localapi request", errors.ProtocolError),
         (500, "no netmap available", errors.UnreachableError),
         (500, "your Tailscale account does not support getting TLS certs", errors.NotACertDomainError),
         (500, 'invalid domain "x.ts.net"; must be one of ["a.ts.net"]', errors.NotACertDomainError),
@@ -71,7 +71,26 @@ ACME = "urn:ietf:params:acme:error"
         (500, "acme: order https://x/y status: invalid", errors.ValidationError),
         (500, f"403 {ACME}:caa: CAA record prevents issuance", errors.ValidationError),
         (500, f"400 {ACME}:dns: DNS problem: NXDOMAIN", errors.ValidationError),
-        (500, "open /var/lib/tailscale/certs/a.ts.net.crt: no space left on device", errors.StorageError),
+        (
+            500,
+            "write /x/certs/a.ts.net.key.tmp17: no space left on device",
+            errors.StorageError,
+        ),
+        (500, "/x/a.ts.net.crt already exists and is not a regular file", errors.StorageError),
+        (
+            500,
+            "error writing TLS cert and key to Secret: context deadline exceeded",
+            errors.StorageError,
+        ),
+        (500, "context deadline exceeded", errors.IssuanceTimeoutError),
+        (500, "acmeKey: open /x/certs/acme-account.key.pem: permission denied", errors.IssuanceError),
+        (500, "open /x/certs/a.ts.net.crt: permission denied", errors.IssuanceError),
+        (500, 'invalid domain name "a": bad', errors.IssuanceError),
+        (
+            500,
+            f'acme.GetReg: 403 {ACME}:unauthorized: Account is not valid, has status "deactivated"',
+            errors.IssuanceError,
+        ),
         (500, "error writing TLS cert and key to Secret: nope", errors.StorageError),
         (500, f"503 {ACME}:serverInternal: The service is down for maintenance", errors.IssuanceError),
         (500, "acme.Register: EOF", errors.IssuanceError),
@@ -84,6 +103,13 @@ def test_each_text_becomes_its_class_and_is_kept(status, text, expected):
     assert type(error) is expected
     assert str(error) == text
     assert error.status == status
+
+
+def test_a_text_is_cut_and_what_may_be_a_key_is_left_out():
+    """An error is kept for days and logged."""
+    assert len(str(error_of(500, "x" * 100_000))) == 2000
+    error = error_of(500, "could not write -----BEGIN EC PRIVATE KEY-----\nc2VjcmV0\n")
+    assert str(error) == "could not write (PEM left out)"
 
 
 @pytest.mark.parametrize(
@@ -120,8 +146,7 @@ def test_every_class_says_what_it_means_and_what_to_do_in_one_line_and_stands_in
                 assert text.startswith("tailscaled") or text[0].isupper()
 
 
-def test_only_what_reached_the_ca_or_may_have_is_counted():
-    """But a failure of the control server counts, too: its schedule must not be hammered."""
+def test_what_reached_the_ca_or_may_have_counts_and_of_the_others_two():
     for error in subclasses(errors.LocalAPIError):
-        if error.reached_ca is not False:
-            assert error.counted, error
+        not_the_ca = error in {errors.ControlError, errors.ProtocolError}
+        assert error.counted is (error.reached_ca is not False or not_the_ca), error

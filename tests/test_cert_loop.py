@@ -409,9 +409,7 @@ def tasks_named(name):
     return found
 
 
-async def test_the_loops_of_a_thousand_failures_ask_for_cert_domains_no_more_than_needed(
-    autojump_clock, sandbox, client
-):
+async def test_failing_certificates_cause_no_questions_for_cert_domains(autojump_clock, sandbox, client):
     sandbox.add_fault(counted())
     await run_for(client, DAY)
     assert len(calls_of(sandbox, "watch-ipn-bus")) == 1

@@ -109,6 +109,38 @@ async def test_a_name_removed_and_added_within_one_tick_starts_after_its_predece
     assert cert_times(sandbox) == [0, 10]
 
 
+async def test_a_loop_whose_clean_up_takes_time_ends_before_its_successor_begins(
+    autojump_clock, client, monkeypatch
+):
+    began_at = []
+
+    async def slow_to_end(*_args, **_kwargs):
+        began_at.append(trio.current_time())
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(5)
+
+    monkeypatch.setattr(client, "cert", slow_to_end)
+    async with open_cert_manager(client, clock=virtual_clock) as manager:
+        manager.ensure_domains([A])
+        await trio.sleep(10)
+        for _ in range(3):
+            manager.ensure_domains([])
+            manager.ensure_domains([A])
+        await trio.sleep(100)
+        assert len(tasks_named(f"cert loop {A}")) == 1
+        assert not manager._ending
+    assert began_at == [0, 15]
+
+
+async def test_one_name_is_not_taken_for_its_letters(autojump_clock, client):
+    async with open_cert_manager(client, clock=virtual_clock) as manager:
+        with pytest.raises(TypeError):
+            manager.ensure_domains(A)
+
+
 async def test_a_name_removed_before_its_loop_ran_never_asks(autojump_clock, sandbox, client):
     async with open_cert_manager(client, clock=virtual_clock) as manager:
         manager.ensure_domains([A])

@@ -60,6 +60,9 @@ def test_a_pair_is_split_into_its_key_and_its_chain(key, order):
         (SEC1 + ISSUER, "does not belong"),
         (SEC1.replace(b"M", b"!") + LEAF, "cannot be parsed"),
         (SEC1 + make_cert(KEY), "names no domain"),
+        (SEC1[:60] + LEAF, "has no end"),
+        (SEC1 + LEAF + SEC1[-40:], "more of a private key"),
+        (b"-----BEGIN PRIVATE KEY-----\n" * 30_000, "there are 30000 private keys"),
     ],
 )
 def test_what_is_no_pair_is_refused_without_showing_the_body(body, reason):
@@ -75,9 +78,10 @@ def test_a_key_of_another_kind_is_read_too():
         CertPair.from_pem(key_pem(key) + LEAF)
 
 
-def test_a_key_where_only_certificates_belong_is_refused():
+@pytest.mark.parametrize("part", [SEC1, SEC1[:60], SEC1[-40:]], ids=["whole", "begin", "end"])
+def test_any_part_of_a_key_where_only_certificates_belong_is_refused(part):
     with pytest.raises(ValueError, match="there is a private key"):
-        CertChain.from_pem(LEAF + SEC1)
+        CertChain.from_pem(LEAF + part)
 
 
 def test_no_representation_shows_a_key_or_a_body():
@@ -99,7 +103,7 @@ def test_any_body_is_split_without_loss_or_refused(body):
         return
     assert len(pair.key_pem) + len(pair.chain_pem) == len(body)
     assert b"PRIVATE KEY-----" in pair.key_pem
-    assert b"-----END EC PRIVATE KEY-----" not in pair.chain_pem
+    assert b"PRIVATE KEY" not in pair.chain_pem
 
 
 def test_importing_the_package_does_not_import_cryptography():

@@ -125,14 +125,21 @@ def test_without_tailscaled_it_waits_and_ends_on_a_signal(start, tmp_path):
     assert service.end()[0] == 0
 
 
-def test_sighup_makes_it_look_at_its_configuration_at_once(start, tailscaled, tmp_path):
-    config = tmp_path / "serve.json"
-    config.write_text(json.dumps({"Services": {}}))
-    service = start("--socket", tailscaled, "--serve-config", config)
-    service.wait_for_line("no name wants a certificate")
-    config.write_text(json.dumps({"Services": {"svc:x": {"Web": {f"{NAME}:443": {}}}}}))
+def wait_until(condition):
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come about"
+        time.sleep(0.02)
+
+
+def test_sighup_makes_it_look_at_its_configuration_at_once(start, tailscaled):
+    asked = len(calls(tailscaled, "serve-config"))
+    service = start("--socket", tailscaled, "--poll-interval", "1h")
+    # Once at its start, and once more since the bus has told the state.
+    wait_until(lambda: len(calls(tailscaled, "serve-config")) == asked + 2)
     service.child.send_signal(signal.SIGHUP)
-    service.wait_for_line(f"keeping certificates for {NAME}")
+    service.wait_for_line("received SIGHUP")
+    wait_until(lambda: len(calls(tailscaled, "serve-config")) == asked + 3)
     assert service.end()[0] == 0
 
 

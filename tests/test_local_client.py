@@ -310,7 +310,7 @@ async def test_a_bus_watch_that_is_refused_tells_why():
                 pytest.fail("was refused")
 
 
-async def test_a_bus_that_breaks_is_unreachable():
+async def test_a_bus_that_breaks_off_raises():
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     async with open_raw_server(saying(head)) as path, LocalClient(path) as client:
         async with client.watch_ipn_bus() as messages:

@@ -31,6 +31,14 @@ def test_a_socket_in_a_place_of_a_nas_is_found(tmp_path, monkeypatch):
         assert socket_path.default_socket_path({}, "linux") == Path("nas.sock")
 
 
+def test_a_socket_in_tmp_is_taken_on_qnap_only(tmp_path, monkeypatch):
+    """Elsewhere any local user could put one there."""
+    assert "tmp" not in str(socket_path.default_socket_path({}, "linux"))
+    (tmp_path / "uLinux.conf").touch()
+    monkeypatch.setattr(socket_path, "_QNAP_MARK", tmp_path / "uLinux.conf")
+    assert socket_path.default_socket_path({}, "linux") == Path("/tmp/tailscale/tailscaled.sock")
+
+
 def test_the_client_takes_the_default_where_it_is_given_none(monkeypatch):
     monkeypatch.setenv("TS_SOCKET", "/tmp/other.sock")
     assert LocalClient().socket_path == Path("/tmp/other.sock")

@@ -54,6 +54,13 @@ def test_a_device_or_a_pipe_is_never_replaced(tmp_path):
     assert pipe.is_fifo()
 
 
+def test_a_loop_of_links_is_refused(tmp_path):
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    with pytest.raises(TargetError, match="cannot write"):
+        check_writable(tmp_path / "a")
+
+
 @pytest.mark.parametrize("step", ["fsync", "replace", "fchmod"])
 def test_a_failure_at_any_step_leaves_the_old_file_and_no_litter(tmp_path, monkeypatch, step):
     path = tmp_path / "cert.pem"

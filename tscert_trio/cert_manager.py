@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 __all__ = ["CertManager", "open_cert_manager"]
 
 
+_MIN_PASS_INTERVAL = 1  # seconds: a pass over all loops at every message of a busy bus would cost
+
+
 @attrs.define(eq=False)
 class _Running:
     """A cert loop that has been started, and how to end it."""
@@ -76,8 +79,11 @@ class CertManager:
             domains: names as they stand in CertDomains.
 
         Raises:
+            TypeError: one name was given instead of several.
             trio.ClosedResourceError: the manager is closed.
         """
+        if isinstance(domains, str):
+            raise TypeError("want an iterable of names, not one name")
         wanted = frozenset(domains)
         if self._nursery.cancel_scope.cancel_called:
             raise trio.ClosedResourceError("the cert manager is closed")
@@ -129,6 +135,7 @@ class CertManager:
             seen = self.hints.count
             for running in self._running.values():
                 running.loop.tailscaled_changed()
+            await trio.sleep(_MIN_PASS_INTERVAL)
             await self.hints.wait(seen)
 
 

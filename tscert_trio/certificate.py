@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import attrs
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import datetime, timedelta
 
     from cryptography import x509
@@ -20,7 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["CertChain", "CertPair", "Certificate"]
 
 # RFC 7468 textual encoding; tailscaled writes SEC1 ("EC PRIVATE KEY"), its stores may hold others.
-_KEY_BLOCK = re.compile(rb"-----BEGIN ([A-Z ]*PRIVATE KEY)-----.*?-----END \1-----(?:\r?\n)?", re.DOTALL)
+_KEY_BEGIN = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
+_KEY_END = re.compile(rb"-----END [A-Z ]*PRIVATE KEY-----(?:\r?\n)?")
+_KEY_MARK = b"PRIVATE KEY"
 
 
 @attrs.frozen(kw_only=True)
@@ -65,7 +69,7 @@ class CertChain:
             ValueError: it holds no certificate, or one that cannot be parsed, or a private key.
                 The text shows nothing of the body.
         """
-        if _KEY_BLOCK.search(body):
+        if _KEY_MARK in body:
             raise ValueError("there is a private key where only certificates were asked for")
         return cls(pem=body, leaf=_facts(_load_chain(body)[0]))
 
@@ -88,51 +92,74 @@ class CertPair:
             ValueError: it does not hold one key and certificates, or the key is not the leaf's.
                 The text shows nothing of the body.
         """
-        keys = list(_KEY_BLOCK.finditer(body))
-        if len(keys) != 1:
-            raise ValueError(f"there are {len(keys)} private keys where one was asked for")
-        key_pem = keys[0].group()
-        chain_pem = body[: keys[0].start()] + body[keys[0].end() :]
+        key_pem, chain_pem = _split_key(body)
         leaf = _load_chain(chain_pem)[0]
         _check_key(key_pem, leaf)
         return cls(chain_pem=chain_pem, key_pem=key_pem, leaf=_facts(leaf))
+
+
+def _split_key(body: bytes) -> tuple[bytes, bytes]:
+    """Return the one private key, and everything else."""
+    begins = [match.start() for match in _KEY_BEGIN.finditer(body)]
+    if len(begins) != 1:
+        raise ValueError(f"there are {len(begins)} private keys where one was asked for")
+    end = _KEY_END.search(body, begins[0])
+    if end is None:
+        raise ValueError("its private key has no end")
+    rest = body[: begins[0]] + body[end.end() :]
+    if _KEY_MARK in rest:
+        raise ValueError("there is more of a private key than its block")
+    return body[begins[0] : end.end()], rest
+
+
+@contextmanager
+def _refusing(reason: str) -> Iterator[None]:
+    """Turn what cryptography raises into a ValueError; its own texts may quote the input."""
+    from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
+
+    try:
+        yield
+    except (
+        ValueError,
+        TypeError,
+        UnsupportedAlgorithm,
+        x509.DuplicateExtension,
+        x509.ExtensionNotFound,
+        x509.InvalidVersion,
+        x509.UnsupportedGeneralNameType,
+    ):
+        raise ValueError(reason) from None
 
 
 def _facts(leaf: x509.Certificate) -> Certificate:
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes
 
-    try:
+    with _refusing("its certificate names no domain"):
         names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-    except (x509.ExtensionNotFound, ValueError):
-        raise ValueError("its certificate names no domain") from None
-    return Certificate(
-        names=tuple(names.value.get_values_for_type(x509.DNSName)),
-        serial_number=leaf.serial_number,
-        not_before=leaf.not_valid_before_utc,
-        not_after=leaf.not_valid_after_utc,
-        issuer=sys.intern(leaf.issuer.rfc4514_string()),
-        fingerprint=leaf.fingerprint(hashes.SHA256()).hex(),
-    )
+    with _refusing("its certificate cannot be read"):
+        return Certificate(
+            names=tuple(names.value.get_values_for_type(x509.DNSName)),
+            serial_number=leaf.serial_number,
+            not_before=leaf.not_valid_before_utc,
+            not_after=leaf.not_valid_after_utc,
+            issuer=sys.intern(leaf.issuer.rfc4514_string()),
+            fingerprint=leaf.fingerprint(hashes.SHA256()).hex(),
+        )
 
 
 def _load_chain(pem: bytes) -> list[x509.Certificate]:
     from cryptography import x509
 
-    try:
+    with _refusing("it holds no certificate that can be parsed"):
         return x509.load_pem_x509_certificates(pem)
-    except ValueError:
-        # The parser's own text may quote the input.
-        raise ValueError("it holds no certificate that can be parsed") from None
 
 
 def _check_key(key_pem: bytes, leaf: x509.Certificate) -> None:
-    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-    try:
-        public_key = load_pem_private_key(key_pem, None).public_key()
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise ValueError("its private key cannot be parsed") from None
-    if public_key != leaf.public_key():
+    with _refusing("its private key cannot be parsed"):
+        public_keys = load_pem_private_key(key_pem, None).public_key(), leaf.public_key()
+    if public_keys[0] != public_keys[1]:
         raise ValueError("its private key does not belong to its certificate")

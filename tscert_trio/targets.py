@@ -29,8 +29,7 @@ def write_file(path: Path, data: bytes, *, mode: int) -> None:
     Raises:
         TargetError: it cannot be written; the old file is as it was.
     """
-    path = path.resolve()
-    _check_replaceable(path)
+    path = _resolved(path)
     try:
         descriptor, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:
@@ -53,9 +52,16 @@ def write_file(path: Path, data: bytes, *, mode: int) -> None:
         raise TargetError(f"cannot write {path}: {exc.strerror}") from exc
 
 
-def _check_replaceable(path: Path) -> None:
-    if path.exists() and not path.is_file():  # a device that is replaced is gone for everybody
+def _resolved(path: Path) -> Path:
+    """Follow links; refuse what is no file: a device that is replaced is gone for everybody."""
+    try:
+        path = path.resolve()
+        is_other = path.exists() and not path.is_file()
+    except (OSError, RuntimeError) as exc:  # no permission to look, a loop of links
+        raise TargetError(f"cannot write {path}: {getattr(exc, 'strerror', None) or exc}") from exc
+    if is_other:
         raise TargetError(f"cannot write {path}: is no regular file; standard output is written -")
+    return path
 
 
 def check_writable(path: Path) -> None:
@@ -64,8 +70,7 @@ def check_writable(path: Path) -> None:
     Raises:
         TargetError: it could not.
     """
-    path = path.resolve()
-    _check_replaceable(path)
+    path = _resolved(path)
     try:
         with tempfile.TemporaryFile(dir=path.parent):
             pass

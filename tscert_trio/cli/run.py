@@ -16,6 +16,7 @@ from .systemd import keep_systemd_informed, notify
 
 if TYPE_CHECKING:
     import argparse
+    from pathlib import Path
 
 __all__ = ["command"]
 
@@ -30,10 +31,17 @@ def command(options: argparse.Namespace) -> int:
         from .demo import run_demo  # with it come the sandbox and its certificate authority
 
         return trio.run(run_demo, settings)
-    if settings.socket.exists() and not settings.socket.is_socket():
+    if _is_no_socket(settings.socket):
         raise SourceError(f"tailscaled's socket {settings.socket}: is no socket; give its own with --socket")
     trio.run(run_until_signalled, settings)
     return 0
+
+
+def _is_no_socket(path: Path) -> bool:
+    try:
+        return path.exists() and not path.is_socket()
+    except PermissionError:
+        return False  # nobody can tell; the service will say so
 
 
 async def run_until_signalled(settings: Settings) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["keep_systemd_informed", "notify", "status_line"]
 
 _MAX_STATUS_SECONDS = 30
+_STATUS_CHARS = 500  # a datagram that is too long is lost
 
 
 def notify(message: str, environ: Mapping[str, str] = os.environ) -> None:
@@ -40,12 +42,24 @@ async def keep_systemd_informed(manager: CertManager, environ: Mapping[str, str]
     """
     if not environ.get("NOTIFY_SOCKET"):
         return
-    watchdog = float(environ.get("WATCHDOG_USEC", "inf")) / 1e6
-    pause = 1.0
+    watchdog = _watchdog_seconds(environ)
+    pause, told = 1.0, ""
     while True:
-        notify(f"WATCHDOG=1\nSTATUS={status_line(manager.statistics())}", environ)
+        notify("WATCHDOG=1", environ)
+        status = status_line(manager.statistics())
+        if status != told:
+            notify(f"STATUS={status}", environ)
+            told = status
         await trio.sleep(min(pause, watchdog / 3))
         pause = min(2 * pause, _MAX_STATUS_SECONDS)
+
+
+def _watchdog_seconds(environ: Mapping[str, str]) -> float:
+    """Return within how many seconds systemd wants a sign of life from this process."""
+    if environ.get("WATCHDOG_PID") not in {None, "", str(os.getpid())}:
+        return math.inf
+    microseconds = environ.get("WATCHDOG_USEC", "")
+    return int(microseconds) / 1e6 if microseconds.isdecimal() and int(microseconds) else math.inf
 
 
 def status_line(statistics: CertManagerStatistics) -> str:
@@ -58,4 +72,4 @@ def status_line(statistics: CertManagerStatistics) -> str:
         line += f", {waiting} waiting to become CertDomains"
     if failed:
         line += f", {len(failed)} failing, such as {failed[0].domain}: {failed[0].last_error}"
-    return line
+    return line[:_STATUS_CHARS]

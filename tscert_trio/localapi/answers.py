@@ -16,10 +16,12 @@ from ..errors import (
     AccountMismatchError,
     AlreadyReplacedError,
     ControlError,
+    IssuanceError,
     IssuanceTimeoutError,
     LocalAPIError,
     NotACertDomainError,
     PausedError,
+    ProtocolError,
     RateLimitedError,
     ReadOnlyStoreError,
     StorageError,
@@ -36,10 +38,10 @@ _ERROR_BY_TEXT: tuple[tuple[re.Pattern[str], type[LocalAPIError]], ...] = tuple(
     (re.compile(pattern), error)
     for pattern, error in (
         # Our own half-close comes back inside other texts ("SetDNS …: context canceled"): first.
-        (r"context canceled|context deadline exceeded", IssuanceTimeoutError),
+        (r"context canceled", IssuanceTimeoutError),
         (r"no netmap available", UnreachableError),
         (r"does not support getting TLS certs", NotACertDomainError),
-        (r"^invalid domain\b", NotACertDomainError),
+        (r"^invalid domain(?! name)\b", NotACertDomainError),
         (r"^wildcard certificates are not enabled", NotACertDomainError),
         (r"read-only mode, not attempting to issue", ReadOnlyStoreError),
         (r"\bSetDNS \"", ControlError),
@@ -48,12 +50,16 @@ _ERROR_BY_TEXT: tuple[tuple[re.Pattern[str], type[LocalAPIError]], ...] = tuple(
         (r":rateLimited\b", RateLimitedError),
         (r":alreadyReplaced\b", AlreadyReplacedError),
         (r"requester account did not request the certificate being replaced", AccountMismatchError),
+        (r"^acme\.(?:GetReg|Register):", IssuanceError),  # about the account, whatever the CA says
         (r"status: invalid|error:(?:unauthorized|dns|caa|connection|incorrectResponse)\b", ValidationError),
-        (r"no space left on device|disk quota exceeded|read-only file system", StorageError),
-        (r"permission denied|input/output error", StorageError),
-        (r"error writing TLS cert and key to Secret|error (?:patching|updating) Secret", StorageError),
+        # Only what is said when a new certificate is written; other trouble of a store spends no order.
+        (r"\.(?:crt|key)\.tmp\d*\b|already exists and is not a regular file", StorageError),
+        (r"error writing TLS cert and key to Secret", StorageError),
+        (r"context deadline exceeded", IssuanceTimeoutError),
     )
 )
+_TEXT_CHARS = 2000  # an error is kept for days, and logged
+_PEM = re.compile(r"-----BEGIN.*", re.DOTALL)  # nothing that might be a key gets into a log
 _RETRY_AFTER_DATE = re.compile(r"retry after (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) UTC")
 
 
@@ -69,10 +75,8 @@ def error_from_answer(
         now: the present time, for a date the CA names.
         general: the class for a text that matches none.
     """
-    text = (
-        " ".join(line.strip() for line in body.splitlines() if line.strip())
-        or f"HTTP status {status} without a text"
-    )
+    lines = filter(None, map(str.strip, _PEM.sub("(PEM left out)", body).splitlines()))
+    text = " ".join(lines)[:_TEXT_CHARS] or f"HTTP status {status} without a text"
     error = _class_of(status, text, general)
     if error is RateLimitedError:
         return RateLimitedError(text, status=status, retry_after=_retry_after(headers, text, now))
@@ -80,8 +84,8 @@ def error_from_answer(
 
 
 def _class_of(status: int, text: str, general: type[LocalAPIError]) -> type[LocalAPIError]:
-    if status == 403:
-        return AccessDeniedError
+    if status == 403:  # the second where it does not like the request's headers, whoever asks
+        return ProtocolError if text == "invalid localapi request" else AccessDeniedError
     for pattern, error in _ERROR_BY_TEXT:
         if pattern.search(text):
             return error

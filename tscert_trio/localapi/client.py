@@ -39,6 +39,7 @@ __all__ = ["LocalClient"]
 _T = TypeVar("_T", CertChain, CertPair)
 _URL = httpx.URL("http://local-tailscaled.sock/")  # the only host tailscaled accepts
 _BODY_BYTES = 1 << 20
+_CONFIG_BYTES = 16 << 20  # a serve config of 5,000 Services is larger than 1 MiB
 _HEADERS = {"Host": "local-tailscaled.sock", "Connection": "close"}
 _QUERY_PATIENCE = timedelta(seconds=10)
 _FIRST_CAP_WITH_CERT_DOMAINS = 138  # v1.98.0
@@ -147,7 +148,7 @@ class LocalClient:
             etag = response.headers.get("etag", "")
             if response.status_code == 200 and etag and etag == known_etag:
                 return None
-            body = await self._read(response, LocalAPIError)
+            body = await self._read(response, LocalAPIError, at_most=_CONFIG_BYTES)
         try:
             return FetchedServeConfig(config=ServeConfig.from_json(body), etag=etag)
         except ServeConfigError as exc:
@@ -212,13 +213,17 @@ class LocalClient:
         finally:
             await response.stream.aclose()  # type: ignore[union-attr] # no await inside: it closes at once
 
-    async def _read(self, response: httpx.Response, general: type[LocalAPIError]) -> bytes:
+    async def _read(
+        self, response: httpx.Response, general: type[LocalAPIError], at_most: int = _BODY_BYTES
+    ) -> bytes:
         """Return the body of a 200, and raise what any other answer means."""
         body = bytearray()
         async for piece in _Pieces(response, self._socket_errors):
             body += piece
-            if len(body) > _BODY_BYTES:
-                raise ProtocolError("the answer is larger than 1 MiB", status=response.status_code)
+            if len(body) > at_most:
+                raise ProtocolError(
+                    f"the answer is larger than {at_most >> 20} MiB", status=response.status_code
+                )
         if response.status_code == 200:
             return bytes(body)
         text = body.decode("utf-8", "replace")
@@ -242,6 +247,9 @@ class LocalClient:
 
 class _NoAnswerError(LocalAPIError):
     """No answer in time; for a certificate that is an IssuanceTimeoutError."""
+
+    meaning = "tailscaled hangs, or is still starting."
+    remedy = "Usually passes by itself; if not, tailscaled's log says what it waits for."
 
 
 class _Pieces:

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 __all__ = ["default_socket_path"]
 
+_QNAP_MARK = Path("/etc/config/uLinux.conf")  # elsewhere anybody could put a socket into /tmp
 _SPECIAL_PLACES = (
     "/var/packages/Tailscale/var/tailscaled.sock",  # Synology DSM 7
     "/var/packages/Tailscale/etc/tailscaled.sock",  # Synology DSM 6
-    "/tmp/tailscale/tailscaled.sock",  # noqa: S108 -- QNAP's own choice
     "/perm/tailscaled/tailscaled.sock",  # Gokrazy
 )
 
@@ -31,6 +31,8 @@ def default_socket_path(environ: Mapping[str, str] = os.environ, platform: str =
         return Path(path)
     if platform == "darwin":
         return Path("/var/run/tailscaled.socket")
+    if _QNAP_MARK.exists():
+        return Path("/tmp/tailscale/tailscaled.sock")  # noqa: S108 -- QNAP's own choice
     for place in _SPECIAL_PLACES:
         if Path(place).is_socket():
             return Path(place)
