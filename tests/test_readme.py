@@ -6,8 +6,9 @@ import shlex
 from pathlib import Path
 
 import pytest
+import trio
 
-from tscert_trio import LocalClient
+from tscert_trio import LocalClient, Scope, ServeConfig, open_cert_manager
 from tscert_trio.options import OPTIONS, parse_duration
 from tscert_trio.sandbox import open_sandbox
 from tscert_trio.settings import Settings
@@ -61,9 +62,15 @@ async def test_the_library_example_runs(monkeypatch, capsys):
 
 async def test_the_test_example_runs(autojump_clock):
     example = next(block for block in code_blocks() if "open_sandbox" in block)
-    namespace = {"LocalClient": LocalClient}
+    namespace = {"LocalClient": LocalClient, "open_cert_manager": open_cert_manager, "trio": trio}
     exec(example, namespace)
-    await namespace["test_my_server"](autojump_clock)
+    await namespace["test_a_failure_is_retried_after_a_minute"](autojump_clock)
+
+
+def test_the_serve_config_example_is_one():
+    (block,) = re.findall(r"\.\. code-block:: json\n\n((?:    .*\n)+)", README)
+    names = ServeConfig.from_json(block).domains(Scope.ALL)
+    assert names == {"shop.tail1234.ts.net", "box.tail1234.ts.net"}
 
 
 def test_durations_of_the_text_are_durations():
