@@ -8,7 +8,7 @@ from hypothesis import given, strategies as st
 
 from tscert_trio import Certificate, RetryPolicy
 from tscert_trio.clock import describe_duration
-from tscert_trio.schedule import is_overdue, slot_priority
+from tscert_trio.schedule import is_due, slot_priority
 
 DAY = timedelta(days=1)
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
@@ -95,11 +95,11 @@ def test_slots_go_to_the_dying_then_to_the_least_failed_then_to_the_missing_then
     assert by_priority == expected
 
 
-def test_a_certificate_is_overdue_from_three_quarters_of_its_life_on():
+def test_a_certificate_is_due_when_two_thirds_of_its_life_are_over():
     life = 90 * DAY
-    assert not is_overdue(leaf(life, life / 4 + timedelta(seconds=1)), NOW)
-    assert is_overdue(leaf(life, life / 4), NOW)
-    assert is_overdue(leaf(life, -DAY), NOW)
+    assert not is_due(leaf(life, life / 3 + timedelta(seconds=1)), NOW)
+    assert is_due(leaf(life, life / 3), NOW)
+    assert is_due(leaf(life, -DAY), NOW)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import trio
 from conftest import A, B, C, cert_times, virtual_clock
 
 from tscert_trio import DomainState, Scope
+from tscert_trio.sandbox import Fault
 from tscert_trio.service import serve
 from tscert_trio.settings import Settings
 
@@ -105,6 +106,19 @@ async def test_when_the_filter_leaves_no_name_it_says_that(autojump_clock, sandb
         await trio.sleep(2)
     assert "--only and --not let none through" in caplog.text
     assert cert_times(sandbox) == []
+
+
+async def test_names_that_leave_are_given_up_though_another_source_is_not_known_yet(
+    autojump_clock, sandbox, start
+):
+    sandbox.set_serve_config(config(A))
+    sandbox.add_fault(Fault.answer(500, "no", endpoint="status"))
+    manager = await start(self_name=True)
+    await trio.sleep(2)
+    assert states(manager).keys() == {A}
+    sandbox.set_serve_config(None)
+    await trio.sleep(31)
+    assert states(manager) == {}
 
 
 async def test_a_reader_replica_issues_nothing_and_says_why(autojump_clock, sandbox, start, caplog):

@@ -14,7 +14,7 @@ import trio
 
 from .clock import describe_duration
 from .errors import LocalAPIError, NotACertDomainError, UnreachableError
-from .schedule import is_overdue, slot_priority
+from .schedule import is_due, slot_priority
 from .statistics import DomainState, DomainStatistics
 
 if TYPE_CHECKING:
@@ -156,10 +156,11 @@ class CertLoop:
 
     def _report_success(self, leaf: Certificate) -> None:
         is_new = self._leaf is None or self._leaf.serial_number != leaf.serial_number
-        if not is_new and is_overdue(leaf, self._context.clock()):
+        last_look = self._last_success_at
+        if not is_new and last_look is not None and is_due(leaf, last_look):
             _logger.warning(
-                "%s: tailscaled still gives the certificate valid until %s, though it should have "
-                "renewed it; that fails behind its answers: see its log.",
+                "%s: tailscaled still gives the certificate valid until %s, though it was due at the last "
+                "look; its renewal fails behind its answers, and its log says why.",
                 self.domain,
                 _time(leaf.not_after),
                 extra={"domain": self.domain},

@@ -119,9 +119,8 @@ class CertManager:
 
     async def _run(self, running: _Running, predecessor: _Running | None) -> None:
         try:
-            if (
-                predecessor is not None
-            ):  # outside the scope: it must have ended even if this one has to end, too
+            # Outside the scope: the predecessor must have ended even where this one has to end, too.
+            if predecessor is not None:
                 await predecessor.ended.wait()
             with running.scope:
                 await running.loop.run()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from .certificate import Certificate
 
-__all__ = ["REFRESH_INTERVAL", "RetryPolicy", "SlotPriority", "is_overdue", "slot_priority"]
+__all__ = ["REFRESH_INTERVAL", "RetryPolicy", "SlotPriority", "is_due", "slot_priority"]
 
 REFRESH_INTERVAL = timedelta(hours=24)
 """How long after a success a certificate is asked for again (``normalInterval`` of ``kube/certs``)."""
@@ -63,13 +63,13 @@ class RetryPolicy:
         return timedelta(seconds=wait)
 
 
-def is_overdue(leaf: Certificate, now: datetime) -> bool:
-    """Return whether a certificate should have been replaced long ago.
+def is_due(leaf: Certificate, at: datetime) -> bool:
+    """Return whether tailscaled, asked at this time, begins to renew a certificate.
 
-    tailscaled renews when two thirds of the life are over, or earlier where the CA wants it; at three
-    quarters it has been at it for days.
+    It does when two thirds of the life are over (``feature/acme/cert.go``), or earlier where the CA
+    wants it.
     """
-    return now >= leaf.not_before + leaf.lifetime * 0.75
+    return at >= leaf.not_before + leaf.lifetime * (2 / 3)
 
 
 SlotPriority: TypeAlias = tuple[bool, int, bool, float]

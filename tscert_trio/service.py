@@ -90,8 +90,9 @@ async def _follow(sources: list[DomainSource], settings: Settings, manager: Cert
             known = [names for names in by_source if names is not None]
             wanted = frozenset().union(*known)
             domains = frozenset(filter(lets_through, wanted))
-            if domains == before or (not domains and len(known) < len(by_source)):
-                continue  # nothing new, or nothing yet: some source is not known
+            is_too_early = before is None and not domains and len(known) < len(by_source)
+            if domains == before or is_too_early:
+                continue
             manager.ensure_domains(domains)
             if domains:
                 _logger.info("keeping certificates for %s", some_of(domains))
@@ -105,4 +106,5 @@ def _why_none(wanted: frozenset[str], settings: Settings) -> str:
         return ": --only and --not let none through"
     where = "tailscaled's serve config" if settings.serve_config is None else str(settings.serve_config)
     scope = "" if settings.scope is Scope.ALL else " (--scope services leaves the node's own out)"
-    return f" in {where}{scope}. For this node's own name, run: tscert-trio run --self"
+    advice = "" if settings.self_name else ". For this node's own name, run: tscert-trio run --self"
+    return f" in {where}{scope}{advice}"

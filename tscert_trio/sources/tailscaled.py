@@ -48,12 +48,9 @@ class ServedNames:
             seen = hints.count
             try:
                 fetched = await self._client.serve_config(known_etag=etag)
-                if fetched is None:
-                    self._names.set(domains)
-                else:
-                    domains = fetched.config.domains(self._scope)
-                    self._names.set(domains)
-                    etag = fetched.etag
+                if fetched is not None:
+                    domains, etag = fetched.config.domains(self._scope), fetched.etag
+                self._names.set(domains)
             except (LocalAPIError, ServeConfigError) as exc:
                 self._names.keep(f"cannot read tailscaled's serve config: {exc}", exc)
             await trio.sleep(_MIN_INTERVAL)
