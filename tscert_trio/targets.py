@@ -56,7 +56,7 @@ def _resolved(path: Path) -> Path:
     """Follow links; refuse what is no file: a device that is replaced is gone for everybody."""
     try:
         path = path.resolve()
-        is_other = path.exists() and not path.is_file()
+        is_other = path.is_symlink() or (path.exists() and not path.is_file())  # a link still: a loop
     except (OSError, RuntimeError) as exc:  # no permission to look, a loop of links
         raise TargetError(f"cannot write {path}: {getattr(exc, 'strerror', None) or exc}") from exc
     if is_other:
