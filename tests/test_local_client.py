@@ -6,6 +6,7 @@ import os
 import socket
 from datetime import UTC, datetime, timedelta
 
+import httpx
 import pytest
 import trio
 import trio.testing
@@ -22,6 +23,7 @@ from tscert_trio import (
     RateLimitedError,
     UnreachableError,
 )
+from tscert_trio.localapi.transport import UnixTransport
 
 NAME = "box.tail1234.ts.net"
 
@@ -316,3 +318,21 @@ async def test_a_bus_that_breaks_off_raises():
         async with client.watch_ipn_bus() as messages:
             with pytest.raises(ProtocolError):
                 await anext(messages)
+
+
+async def test_the_transport_is_httpxs_and_sends_a_body_too():
+    """Whoever wants another call of the LocalAPI can make it with httpx itself."""
+    heads = []
+
+    async def handler(stream):
+        head = await read_request(stream)
+        while not head.endswith(b'{"a":1}'):
+            head += await stream.receive_some()
+        heads.append(head)
+        await stream.send_all(answer(200, b"{}"))
+
+    async with open_raw_server(handler) as path:
+        async with httpx.AsyncClient(transport=UnixTransport(path)) as client:
+            response = await client.post("http://local-tailscaled.sock/localapi/v0/x", json={"a": 1})
+    assert response.json() == {}
+    assert heads[0].startswith(b"POST /localapi/v0/x HTTP/1.1\r\n")

@@ -101,7 +101,8 @@ class _Connection:
         target = request.extensions.get("target", request.url.raw_path)
         head = h11.Request(method=request.method, target=target, headers=request.headers.raw)
         data = self._http.send(head) or b""
-        data += b"".join(self._http.send(h11.Data(chunk)) or b"" for chunk in [request.content] if chunk)
+        if request.content:
+            data += self._http.send(h11.Data(request.content)) or b""
         data += self._http.send(h11.EndOfMessage()) or b""
         try:
             await self._stream.send_all(data)
