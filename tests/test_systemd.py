@@ -5,9 +5,12 @@ from datetime import UTC, datetime
 
 import pytest
 import trio
+from certs import make_cert, make_key
 
-from tscert_trio import CertManagerStatistics, DomainState, DomainStatistics, UnreachableError
+from tscert_trio import CertChain, CertManagerStatistics, DomainState, DomainStatistics, UnreachableError
 from tscert_trio.cli.systemd import keep_systemd_informed, notify, status_line
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Systemd:
@@ -38,10 +41,9 @@ def systemd(request, tmp_path, monkeypatch):
 
 
 def domain(name, state=DomainState.ISSUED, error=None, leaf=None):
-    now = datetime(2026, 1, 1, tzinfo=UTC)
     return DomainStatistics(
-        domain=name, state=state, leaf=leaf, attempts=1, failures=0, last_error=error, last_success_at=now,
-        next_attempt_at=now,
+        domain=name, state=state, leaf=leaf, attempts=1, failures=0, last_error=error, last_success_at=NOW,
+        next_attempt_at=NOW,
     )  # fmt: skip
 
 
@@ -82,7 +84,9 @@ async def test_the_watchdog_is_fed_three_times_within_its_time(autojump_clock, s
     environ = {**systemd.environ, "WATCHDOG_USEC": "6000000"}
     messages = await run(systemd, 58, environ)
     assert messages.count("WATCHDOG=1") == 30  # after 0, 1, 3, 5 … 57 seconds
-    assert messages.count("STATUS=0 of 1 names have a certificate, 1 waiting to become CertDomains") == 1
+    assert (
+        messages.count("STATUS=0 of 1 names have a valid certificate, 1 waiting to become CertDomains") == 1
+    )
 
 
 @pytest.mark.parametrize(
@@ -99,12 +103,20 @@ async def test_without_a_watchdog_the_status_is_told_less_and_less_often(autojum
 
 def test_a_status_fits_into_a_datagram():
     error = UnreachableError("x" * 300_000)
-    assert len(status_line(statistics(domain("a.ts.net", DomainState.FAILED, error)))) == 500
+    assert len(status_line(statistics(domain("a.ts.net", DomainState.FAILED, error)), NOW)) == 500
 
 
 def test_the_status_names_a_failure():
     error = UnreachableError("tailscaled's socket /s: no such socket")
-    line = status_line(statistics(domain("a.ts.net"), domain("b.ts.net", DomainState.FAILED, error)))
+    line = status_line(statistics(domain("a.ts.net"), domain("b.ts.net", DomainState.FAILED, error)), NOW)
     assert line == (
-        "0 of 2 names have a certificate, 1 failing, such as b.ts.net: tailscaled's socket /s: no such socket"
+        "0 of 2 names have a valid certificate, 1 failing, such as b.ts.net: tailscaled's socket /s: "
+        "no such socket"
     )
+
+
+def test_the_status_counts_only_certificates_that_are_valid_now():
+    leaf = CertChain.from_pem(make_cert(make_key(), "a.ts.net")).leaf
+    all_names = statistics(domain("a.ts.net", leaf=leaf), domain("b.ts.net"))
+    assert status_line(all_names, leaf.not_after) == "1 of 2 names have a valid certificate"
+    assert status_line(all_names, leaf.not_after + leaf.lifetime) == "0 of 2 names have a valid certificate"

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from ..clock import Clock, system_clock
 from ..statistics import CertManagerStatistics, DomainState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from ..cert_manager import CertManager
 
@@ -35,7 +37,9 @@ def notify(message: str, environ: Mapping[str, str] = os.environ) -> None:
             return  # systemd is busy or gone; it is told again soon
 
 
-async def keep_systemd_informed(manager: CertManager, environ: Mapping[str, str] = os.environ) -> None:
+async def keep_systemd_informed(
+    manager: CertManager, environ: Mapping[str, str] = os.environ, clock: Clock = system_clock
+) -> None:
     """Tell systemd how things stand and, thereby, that the service is alive, until cancelled.
 
     Often at first, then every half a minute, and three times within ``WatchdogSec``.
@@ -46,7 +50,7 @@ async def keep_systemd_informed(manager: CertManager, environ: Mapping[str, str]
     pause, told = 1.0, ""
     while True:
         notify("WATCHDOG=1", environ)
-        status = status_line(manager.statistics())
+        status = status_line(manager.statistics(), clock())
         if status != told:
             notify(f"STATUS={status}", environ)
             told = status
@@ -62,12 +66,13 @@ def _watchdog_seconds(environ: Mapping[str, str]) -> float:
     return int(microseconds) / 1e6 if microseconds.isdecimal() and int(microseconds) else math.inf
 
 
-def status_line(statistics: CertManagerStatistics) -> str:
+def status_line(statistics: CertManagerStatistics, now: datetime) -> str:
     """Return how all names stand, in one line."""
     domains = statistics.domains
     failed = [each for each in domains if each.last_error is not None]
     waiting = sum(each.state is DomainState.WAITING for each in domains)
-    line = f"{sum(each.leaf is not None for each in domains)} of {len(domains)} names have a certificate"
+    valid = sum(each.leaf is not None and each.leaf.valid_at(now) for each in domains)
+    line = f"{valid} of {len(domains)} names have a valid certificate"
     if waiting:
         line += f", {waiting} waiting to become CertDomains"
     if failed:
