@@ -13,10 +13,18 @@ import time
 from pathlib import Path
 
 import pytest
-from raw_http import request
+import trio
+from raw_client import ask
 
 NAME = "box.tail1234.ts.net"
 COMMAND = [sys.executable, "-W", "error", "-m", "tscert_trio"]
+
+
+def request(path, method, target):
+    """Return the JSON of an answer of the sandbox's administration."""
+    answer = trio.run(ask, path, target, method)
+    assert answer.status == 200, answer
+    return answer.json
 
 
 def environment(**variables):
@@ -157,7 +165,7 @@ def test_systemd_is_told_ready_status_and_stopping(start, tailscaled, tmp_path, 
             WATCHDOG_USEC="300000",
         )
         received = ""
-        while not ("READY=1" in received and "STATUS=1 of 1 names have a certificate" in received):
+        while not ("READY=1" in received and "STATUS=1 of 1 names have a valid certificate" in received):
             received += systemd.recv(4096).decode() + "\n"
         assert "WATCHDOG=1" in received
         assert service.end()[0] == 0
