@@ -26,7 +26,7 @@ def pytest(session: nox.Session, *args: str) -> None:
     session.run("coverage", "run", "--parallel-mode", f"{session.bin}/pytest", *args)
 
 
-@nox.session(tags=["check"])
+@nox.session
 def lint(session: nox.Session) -> None:
     """Style, cancel safety, and which room may import which."""
     install(session, "lint")
@@ -38,14 +38,14 @@ def lint(session: nox.Session) -> None:
         session.run("docutils", "--halt=warning", page, "--output=/dev/null")
 
 
-@nox.session(tags=["check"])
+@nox.session
 def typing(session: nox.Session) -> None:
     """Types, strictly."""
     install(session, "typing")
     session.run("mypy", "--install-types", "--non-interactive")
 
 
-@nox.session(tags=["check"])
+@nox.session
 def tests(session: nox.Session) -> None:
     """All but the real servers, with warnings as errors and in random order."""
     install(session, "tests")

@@ -25,16 +25,7 @@ _BACKLOG = 4096
 async def open_unix_listener(
     path: str | os.PathLike[str], *, mode: int = 0o666
 ) -> AsyncIterator[trio.SocketListener]:
-    """Listen on a Unix socket while the context lasts, then close and unlink it.
-
-    Args:
-        path: at most 107 bytes on Linux.
-        mode: permissions of the socket's file.
-
-    Raises:
-        OSError: the path is taken by something that is no socket, or by a socket on which somebody listens,
-            or cannot be bound.
-    """
+    """Listen as :func:`bind_unix_listener` does while the context lasts, then close and unlink the socket."""
     listener = bind_unix_listener(path, mode=mode)
     ours = Path(path).stat()
     try:
@@ -85,7 +76,7 @@ def _remove_stale_socket(path: str | os.PathLike[str]) -> None:
             probe.connect(os.fspath(path))
         except ConnectionRefusedError:
             Path(path).unlink()
-        except BlockingIOError:  # its backlog is full: somebody listens
-            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE), os.fspath(path)) from None
-        else:
-            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE), os.fspath(path))
+            return
+        except BlockingIOError:
+            pass  # its backlog is full: somebody listens
+    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE), os.fspath(path))

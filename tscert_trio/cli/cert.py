@@ -11,8 +11,8 @@ import trio
 
 from ..certificate import CertChain, CertPair
 from ..clock import describe_duration, system_clock
-from ..errors import InvalidDomainError, SettingsError, TargetError
-from ..localapi import ISSUE_TIMEOUT, LocalClient, default_socket_path
+from ..errors import SettingsError, TargetError
+from ..localapi import LocalClient, default_socket_path
 from ..options import parse_duration
 from ..serve_config import check_domain
 from ..targets import check_writable, write_file
@@ -50,13 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def command(options: argparse.Namespace) -> int:
     """Get a certificate; return the exit status."""
-    min_validity = None
+    domain = check_domain(options.domain)
     try:
-        domain = check_domain(options.domain)
-        if options.min_validity is not None:
-            min_validity = parse_duration(options.min_validity)
-    except InvalidDomainError:
-        raise
+        min_validity = None if options.min_validity is None else parse_duration(options.min_validity)
     except ValueError as exc:
         raise SettingsError([f"--min-validity: {exc}"]) from None
     cert_file, key_file = options.cert_file, options.key_file
@@ -99,7 +95,7 @@ async def _fetch(
             raise SettingsError([fault])
         if present.leaf.not_after - system_clock() >= min_validity:
             return present
-        return await ask(domain, min_validity=min_validity, patience=ISSUE_TIMEOUT)
+        return await ask(domain, min_validity=min_validity)
 
 
 def _write(file: str, data: bytes, *, mode: int, what: str) -> None:
