@@ -89,8 +89,16 @@ ACME = "urn:ietf:params:acme:error"
         (
             500,
             f'acme.GetReg: 403 {ACME}:unauthorized: Account is not valid, has status "deactivated"',
-            errors.IssuanceError,
+            errors.AccountError,
         ),
+        (500, f"acme.Register: 403 {ACME}:unauthorized: Account creation is disabled", errors.AccountError),
+        (500, f"acme.Register: 403 {ACME}:externalAccountRequired: no binding", errors.AccountError),
+        (500, f"acme.GetReg: 400 {ACME}:accountDoesNotExist: No account exists", errors.AccountError),
+        (500, f"400 {ACME}:accountDoesNotExist: Account not found", errors.AccountError),
+        (500, 'unexpected ACME account status "revoked"', errors.AccountError),
+        (500, f"acme.Register: 500 {ACME}:serverInternal: busy", errors.IssuanceError),
+        (500, f"acme.Register: 400 {ACME}:dns: no MX for the contact", errors.IssuanceError),
+        (500, f"acme.Register: 429 {ACME}:rateLimited: too many new registrations", errors.RateLimitedError),
         (500, "error writing TLS cert and key to Secret: nope", errors.StorageError),
         (500, f"503 {ACME}:serverInternal: The service is down for maintenance", errors.IssuanceError),
         (500, "acme.Register: EOF", errors.IssuanceError),
@@ -110,6 +118,53 @@ def test_a_text_is_cut_and_what_may_be_a_key_is_left_out():
     assert len(str(error_of(500, "x" * 100_000))) == 2000
     error = error_of(500, "could not write -----BEGIN EC PRIVATE KEY-----\nc2VjcmV0\n")
     assert str(error) == "could not write (PEM left out)"
+
+
+ELSEWHERE = "retry after 2026-11-24 06:00:00 UTC: see https://letsencrypt.org/docs/rate-limits/"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "too many certificates (5) already issued for this exact set of identifiers in the last 168h0m0s",
+            errors.RateLimit.CERTIFICATES_PER_NAME,
+        ),
+        (
+            "too many certificates (5) already issued for this exact set of domains in the last 168h0m0s",
+            errors.RateLimit.CERTIFICATES_PER_NAME,
+        ),
+        (
+            'too many certificates (50) already issued for "tail1234.ts.net" in the last 168h0m0s',
+            errors.RateLimit.CERTIFICATES_PER_TAILNET,
+        ),
+        (
+            "too many certificates already issued for: tail1234.ts.net",
+            errors.RateLimit.CERTIFICATES_PER_TAILNET,
+        ),
+        ("too many new orders (300) from this account in the last 3h0m0s", errors.RateLimit.ORDERS),
+        ("too many new orders recently", errors.RateLimit.ORDERS),
+        (
+            'too many failed authorizations (5) for "a.tail1234.ts.net" in the last 1h0m0s',
+            errors.RateLimit.VALIDATIONS,
+        ),
+        (
+            "too many new registrations (10) from this IP address in the last 3h0m0s",
+            errors.RateLimit.REGISTRATIONS,
+        ),
+        (
+            "too many new registrations (500) from this /48 subnet of IPv6 addresses in the last 3h0m0s",
+            errors.RateLimit.REGISTRATIONS,
+        ),
+        ("Service busy; retry later.", errors.RateLimit.OTHER),
+    ],
+)
+def test_which_limit_was_passed_is_told_by_boulders_text(text, expected):
+    """Those of its file ratelimits/limiter.go."""
+    error = error_of(500, f"429 {ACME}:rateLimited: Error creating new order :: {text}, {ELSEWHERE}")
+    assert type(error) is errors.RateLimitedError
+    assert error.limit is expected
+    assert error.retry_after == timedelta(hours=6)
 
 
 @pytest.mark.parametrize(

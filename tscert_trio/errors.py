@@ -8,6 +8,9 @@
      ├─ SettingsError           options that make no sense; holds all faults at once
      ├─ SourceError             a source of wanted names cannot be read just now
      ├─ TargetError             a file that could not be written
+     ├─ StateError              the state folder cannot be used
+     │   └─ StateFolderHeldError    another service uses it
+     ├─ RenewalInfoError        the CA does not say when to renew
      └─ LocalAPIError           tailscaled did not do what was asked
          ├─ UnreachableError        nobody listens on the socket, or tailscaled is still starting
          ├─ AccessDeniedError       tailscaled does not let this user ask
@@ -18,9 +21,11 @@
          ├─ IssuanceTimeoutError    no answer in time
          ├─ AlreadyReplacedError    an earlier renewal of this certificate blocks this one
          ├─ AccountMismatchError    the certificate to replace belongs to another ACME account
+         ├─ AccountError            the CA does not accept this machine's ACME account
          ├─ StorageError            issued, but tailscaled could not store it
          ├─ ValidationError         the CA could not verify the name
          ├─ PausedError             the CA has paused the name
+         ├─ StaleCertificateError   tailscaled said it renewed, and still gives the old certificate
          ├─ IssuanceError           every other failure of an issuance
          └─ ProtocolError           the answer is not what the LocalAPI promises
 
@@ -31,6 +36,7 @@ what to do.
 
 from __future__ import annotations
 
+import enum
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
@@ -70,6 +76,18 @@ class TargetError(TscertError):
     """A certificate or key could not be written where it was wanted."""
 
 
+class StateError(TscertError):
+    """The state folder cannot be used."""
+
+
+class StateFolderHeldError(StateError):
+    """Another service uses the state folder; the text says which process."""
+
+
+class RenewalInfoError(TscertError):
+    """The CA cannot be asked when to renew a certificate, or its answer makes no sense."""
+
+
 class LocalAPIError(TscertError):
     """tailscaled did not do what was asked.
 
@@ -79,12 +97,17 @@ class LocalAPIError(TscertError):
         remedy: what to do about it.
         reached_ca: whether the certificate authority saw the request; ``None`` is "perhaps".
         counted: whether it counts as a failure in a row (``docs/design.rst``, "What failed").
+        passes_with_tailscaled: whether it may pass with a change that tailscaled's bus shows: its start,
+            its login, its CertDomains, a control server that is back.
+        passes_with_ca: whether it may pass when the CA can be reached again.
     """
 
     meaning: ClassVar[str] = "tailscaled refused the request."
     remedy: ClassVar[str] = "Look at tailscaled's log."
     reached_ca: ClassVar[bool | None] = False
     counted: ClassVar[bool] = False
+    passes_with_tailscaled: ClassVar[bool] = False
+    passes_with_ca: ClassVar[bool] = False
 
     def __init__(self, text: str, *, status: int | None = None) -> None:
         super().__init__(text)
@@ -99,6 +122,7 @@ class UnreachableError(LocalAPIError):
         "Start it (systemctl start tailscaled) and log in (tailscale up); if it is elsewhere, give its "
         "socket with --socket or TS_SOCKET."
     )
+    passes_with_tailscaled = True
 
 
 class AccessDeniedError(LocalAPIError):
@@ -119,6 +143,7 @@ class NotACertDomainError(LocalAPIError):
         "Check the spelling, enable HTTPS on the admin console's DNS page, and see that the service "
         "is advertised by this node and approved."
     )
+    passes_with_tailscaled = True
 
 
 class ReadOnlyStoreError(LocalAPIError):
@@ -133,7 +158,20 @@ class ControlError(LocalAPIError):
 
     meaning = "Tailscale's control server did not publish the DNS record the CA wants to see."
     remedy = "Usually passes by itself; look at https://status.tailscale.com if it does not."
+    reached_ca = True  # tailscaled orders before it asks for the record
     counted = True
+    passes_with_tailscaled = True
+
+
+class RateLimit(enum.Enum):
+    """Which limit of the CA was passed (https://letsencrypt.org/docs/rate-limits/), told by its text."""
+
+    CERTIFICATES_PER_NAME = "certificates for the same name"
+    CERTIFICATES_PER_TAILNET = "new names of the tailnet"
+    ORDERS = "orders of this account"
+    VALIDATIONS = "failed validations of the name"
+    REGISTRATIONS = "new accounts from this address"
+    OTHER = "requests of this kind"
 
 
 class RateLimitedError(LocalAPIError):
@@ -141,6 +179,7 @@ class RateLimitedError(LocalAPIError):
 
     Attributes:
         retry_after: how long the CA asks to wait, from now on; ``None`` where it did not say.
+        limit: which limit was passed.
     """
 
     meaning = "The certificate authority has had too many requests of this kind."
@@ -148,18 +187,31 @@ class RateLimitedError(LocalAPIError):
     reached_ca = True
     counted = True
 
-    def __init__(self, text: str, *, status: int | None = None, retry_after: timedelta | None = None) -> None:
+    def __init__(
+        self,
+        text: str,
+        *,
+        status: int | None = None,
+        retry_after: timedelta | None = None,
+        limit: RateLimit = RateLimit.OTHER,
+    ) -> None:
         super().__init__(text, status=status)
         self.retry_after = retry_after
+        self.limit = limit
 
 
 class IssuanceTimeoutError(LocalAPIError):
     """No answer in time, nor a reason after the request was half-closed."""
 
     meaning = "tailscaled waits for the CA or the control server, or for another issuance to end."
-    remedy = "Usually passes by itself; if not, tailscaled's log says what it waits for."
+    remedy = (
+        "Usually passes by itself; if not, tailscaled's log says what it waits for, and restarting "
+        "tailscaled ends a renewal of its own that hangs."
+    )
     reached_ca = None
     counted = True
+    passes_with_tailscaled = True
+    passes_with_ca = True
 
 
 class AlreadyReplacedError(LocalAPIError):
@@ -178,6 +230,18 @@ class AccountMismatchError(LocalAPIError):
 
     meaning = "tailscaled's ACME account key was lost or changed since the certificate was issued."
     remedy = AlreadyReplacedError.remedy
+    reached_ca = True
+    counted = True
+
+
+class AccountError(LocalAPIError):
+    """The CA does not accept the ACME account of this machine: deactivated, revoked or unknown."""
+
+    meaning = "The CA does not accept this machine's ACME account, so it issues nothing."
+    remedy = (
+        "Move acme-account.key.pem out of the folder certs in tailscaled's state folder (its entry out of "
+        "the Kubernetes Secret), restart tailscaled, and renew: it then opens a new account."
+    )
     reached_ca = True
     counted = True
 
@@ -209,6 +273,15 @@ class PausedError(LocalAPIError):
     counted = True
 
 
+class StaleCertificateError(LocalAPIError):
+    """tailscaled said that the certificate is renewed, and still gives the one that was to be replaced."""
+
+    meaning = "tailscaled reported a success, and there is no new certificate."
+    remedy = "See that the clock is right and tailscaled can write its certificates; its log may say more."
+    reached_ca = True
+    counted = True
+
+
 class IssuanceError(LocalAPIError):
     """Every other failure of an issuance; the text is tailscaled's."""
 
@@ -216,6 +289,7 @@ class IssuanceError(LocalAPIError):
     remedy = "Read the message; tailscaled's log may say more."
     reached_ca = None
     counted = True
+    passes_with_ca = True
 
 
 class ProtocolError(LocalAPIError):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import (
     AccessDeniedError,
+    AccountError,
     AccountMismatchError,
     AlreadyReplacedError,
     ControlError,
@@ -22,6 +23,7 @@ from ..errors import (
     NotACertDomainError,
     PausedError,
     ProtocolError,
+    RateLimit,
     RateLimitedError,
     ReadOnlyStoreError,
     StorageError,
@@ -50,12 +52,24 @@ _ERROR_BY_TEXT: tuple[tuple[re.Pattern[str], type[LocalAPIError]], ...] = tuple(
         (r":rateLimited\b", RateLimitedError),
         (r":alreadyReplaced\b", AlreadyReplacedError),
         (r"requester account did not request the certificate being replaced", AccountMismatchError),
-        (r"^acme\.(?:GetReg|Register):", IssuanceError),  # about the account, whatever the CA says
+        (r"unexpected ACME account status|error:accountDoesNotExist\b", AccountError),
+        (r"^acme\.(?:GetReg|Register):.*error:(?:unauthorized|externalAccount\w+)\b", AccountError),
+        (r"^acme\.(?:GetReg|Register):", IssuanceError),  # about the account, whatever else the CA says
         (r"status: invalid|error:(?:unauthorized|dns|caa|connection|incorrectResponse)\b", ValidationError),
         # Only what is said when a new certificate is written; other trouble of a store spends no order.
         (r"\.(?:crt|key)\.tmp\d*\b|already exists and is not a regular file", StorageError),
         (r"error writing TLS cert and key to Secret", StorageError),
         (r"context deadline exceeded", IssuanceTimeoutError),
+    )
+)
+_LIMIT_BY_TEXT: tuple[tuple[re.Pattern[str], RateLimit], ...] = tuple(
+    (re.compile(pattern), limit)
+    for pattern, limit in (  # Boulder's ratelimits/limiter.go
+        (r"already issued for this exact set of", RateLimit.CERTIFICATES_PER_NAME),
+        (r"too many certificates(?: \(\d+\))? already issued for", RateLimit.CERTIFICATES_PER_TAILNET),
+        (r"too many new orders", RateLimit.ORDERS),
+        (r"too many (?:failed authorizations|invalid authorizations)", RateLimit.VALIDATIONS),
+        (r"too many new registrations|too many registrations", RateLimit.REGISTRATIONS),
     )
 )
 _TEXT_CHARS = 2000  # an error is kept for days, and logged
@@ -79,7 +93,9 @@ def error_from_answer(
     text = " ".join(lines)[:_TEXT_CHARS] or f"HTTP status {status} without a text"
     error = _class_of(status, text, general)
     if error is RateLimitedError:
-        return RateLimitedError(text, status=status, retry_after=_retry_after(headers, text, now))
+        limit = next((limit for pattern, limit in _LIMIT_BY_TEXT if pattern.search(text)), RateLimit.OTHER)
+        retry_after = _retry_after(headers, text, now)
+        return RateLimitedError(text, status=status, retry_after=retry_after, limit=limit)
     return error(text, status=status)
 
 

@@ -22,7 +22,7 @@ from ..errors import (
     ServeConfigError,
     UnreachableError,
 )
-from ..serve_config import ServeConfig
+from ..serve_config import ServeConfig, some_of
 from .answers import error_from_answer
 from .bus import BusWatch
 from .protocol import ISSUE_TIMEOUT, FetchedServeConfig, Status
@@ -188,9 +188,14 @@ class LocalClient:
         except _NoAnswerError as exc:
             raise IssuanceTimeoutError(str(exc)) from None
         try:
-            return parse(body)
+            answer = parse(body)
         except ValueError as exc:
             raise ProtocolError(f"the answer for {domain} is no certificate: {exc}", status=200) from None
+        if not answer.leaf.covers(domain):
+            raise ProtocolError(
+                f"the certificate for {domain} is for other names: {some_of(answer.leaf.names)}", status=200
+            )
+        return answer
 
     async def _get(self, target: str) -> bytes:
         async with self._open(target, _QUERY_PATIENCE) as response:
