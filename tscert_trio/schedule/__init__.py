@@ -1,0 +1,32 @@
+"""When to ask: pure functions over what is known, and the rules of the CA's limits."""
+
+from .budget import LETS_ENCRYPT, NO_LIMITS, Bucket, CALimits
+from .ledger import AccountState, Ledger, TailnetState
+from .plan import Mode, Request, Step, next_step, runway
+from .record import DomainRecord
+from .renewal import REFRESH_INTERVAL, DueReason, RenewalWindow, due_time
+from .retry import RetryPolicy
+from .slots import SlotPriority, slot_priority
+
+__all__ = [
+    "LETS_ENCRYPT",
+    "NO_LIMITS",
+    "REFRESH_INTERVAL",
+    "AccountState",
+    "Bucket",
+    "CALimits",
+    "DomainRecord",
+    "DueReason",
+    "Ledger",
+    "Mode",
+    "RenewalWindow",
+    "Request",
+    "RetryPolicy",
+    "SlotPriority",
+    "Step",
+    "TailnetState",
+    "due_time",
+    "next_step",
+    "runway",
+    "slot_priority",
+]

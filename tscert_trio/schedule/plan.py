@@ -1,0 +1,146 @@
+"""What to ask next for a name, and when: a pure function of what is known."""
+
+from __future__ import annotations
+
+import enum
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import TYPE_CHECKING
+
+import attrs
+
+from .renewal import look_interval
+
+if TYPE_CHECKING:
+    from .ledger import Ledger
+    from .record import DomainRecord
+    from .retry import RetryPolicy
+
+__all__ = ["Mode", "Request", "Step", "next_step", "runway"]
+
+NEVER = datetime(9999, 1, 1, tzinfo=UTC)
+
+_BLIND_END = timedelta(minutes=1)
+"""A certificate with less left is not looked at: were it over when tailscaled looks, that would order."""
+_JUST_AFTER = timedelta(seconds=1)
+_SHORTEST_WAIT = timedelta(seconds=1)
+_READER_INTERVAL = timedelta(minutes=5)
+_RUNWAY_ENOUGH = 999
+
+
+class Request(enum.Enum):
+    """What tailscaled is asked."""
+
+    LOOK = "look"
+    """For the certificate it has, which costs nothing (``min_validity=1s``)."""
+    RENEW = "renew"
+    """For another one instead of the one it has, in the foreground."""
+    ISSUE = "issue"
+    """For a certificate, where none that is valid is known."""
+
+
+class Mode(enum.Enum):
+    """Whether certificates are ordered."""
+
+    KEEPER = "keeper"
+    READER = "reader"
+    """Beside a tailscaled in read-only share mode, which never orders."""
+    GUEST = "guest"
+    """Beside one that would: only a certificate that is known and valid is looked at."""
+
+
+@attrs.frozen
+class Step:
+    """One request to come."""
+
+    request: Request
+    at: datetime
+    limit: str | None = None
+    """What it waits for, where that is a limit of the CA."""
+
+
+def next_step(
+    record: DomainRecord,
+    now: datetime,
+    *,
+    ledger: Ledger,
+    refresh_interval: timedelta,
+    mode: Mode = Mode.KEEPER,
+    is_forced: bool = False,
+) -> Step:
+    """Return the next request for a name.
+
+    Args:
+        record: of the name.
+        now: the present time.
+        ledger: the limits of the CA.
+        refresh_interval: how long after a success to look again, at most.
+        mode: whether to order.
+        is_forced: a person wants a new certificate, due or not.
+    """
+    if mode is Mode.READER:
+        at = now if record.looked_at is None else record.looked_at + _READER_INTERVAL
+        if record.order_at is not None and record.ended_at is not None:
+            at = max(at, min(record.order_at, record.ended_at + _READER_INTERVAL))
+        return Step(Request.LOOK, _not_at_once(record, at))
+    look = _look(record, now, _READER_INTERVAL if mode is Mode.GUEST else refresh_interval)
+    if mode is Mode.GUEST:
+        return look or Step(Request.LOOK, NEVER)
+    order = _order(record, now, ledger, is_forced=is_forced)
+    return look if look is not None and look.at < order.at else order
+
+
+def _look(record: DomainRecord, now: datetime, at_most: timedelta) -> Step | None:
+    leaf = record.leaf
+    if leaf is None or record.is_lost:
+        return None
+    at = now if record.looked_at is None else record.looked_at + look_interval(leaf, at_most)
+    at = _not_at_once(record, at)
+    if max(at, now) > leaf.not_after - _BLIND_END:
+        return None
+    return Step(Request.LOOK, at)
+
+
+def _order(record: DomainRecord, now: datetime, ledger: Ledger, *, is_forced: bool) -> Step:
+    leaf, at = record.leaf, now
+    if leaf is not None and record.has_valid_leaf(now) and not record.is_lost:
+        due = record.due()
+        assert due is not None
+        at = now if is_forced else due[0]
+    if record.order_at is not None:
+        at = max(at, record.order_at)
+    at = _not_at_once(record, at)
+    ready_at, limit = ledger.ready_at(record, now, is_forced=is_forced)
+    if ready_at < at:
+        limit = None
+    at = max(at, ready_at)
+    if leaf is None or record.is_lost or at > leaf.not_after:
+        return Step(Request.ISSUE, at, limit)
+    if max(at, now) > leaf.not_after - _BLIND_END:
+        return Step(Request.ISSUE, leaf.not_after + _JUST_AFTER, limit)
+    return Step(Request.RENEW, at, limit)
+
+
+def _not_at_once(record: DomainRecord, at: datetime) -> datetime:
+    if record.retry_at is not None:
+        at = max(at, record.retry_at)
+    if record.error is not None and record.ended_at is not None:
+        at = max(at, record.ended_at + _SHORTEST_WAIT)
+    return at
+
+
+def runway(failures: int, next_order_at: datetime, not_after: datetime, policy: RetryPolicy) -> int:
+    """Return how many attempts the present schedule still has before a certificate ends; 999 is enough.
+
+    Args:
+        failures: counted failures in a row.
+        next_order_at: when the next attempt is.
+        not_after: the end.
+        policy: the schedule; its jitter is left out.
+    """
+    at, attempts, nobody = next_order_at, 0, Random(0)  # noqa: S311 -- not even used
+    calm = attrs.evolve(policy, jitter=0) if policy.jitter else policy
+    while at < not_after and attempts < _RUNWAY_ENOUGH:
+        attempts, failures = attempts + 1, failures + 1
+        at += calm.wait(failures, nobody, at_most=calm.cap(not_after - at))
+    return attempts
