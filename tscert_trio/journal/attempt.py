@@ -1,0 +1,31 @@
+"""One request, as the journal has it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+__all__ = ["Attempt"]
+
+
+@attrs.frozen(kw_only=True)
+class Attempt:
+    """One request that may have led to an order. Written before it is sent, finished afterwards."""
+
+    number: int
+    domain: str
+    request: str
+    """``issue`` or ``renew``; ``look`` where a look failed, or found a certificate of tailscaled's own."""
+    started_at: datetime
+    ended_at: datetime | None = None
+    """``None`` while under way."""
+    outcome: str | None = None
+    """``issued``, ``found``, ``cancelled``, or the class of the failure, such as ``ControlError``."""
+    text: str | None = None
+    """In tailscaled's words, where it failed."""
+    fingerprint: str | None = None
+    """Of the certificate that it brought."""

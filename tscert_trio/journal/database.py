@@ -1,0 +1,129 @@
+"""The journal's file: opened, checked, and set aside if it cannot be used."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from pathlib import Path
+
+from . import rows
+
+__all__ = ["UNREADABLE", "begin_anew", "open_database"]
+
+_logger = logging.getLogger(__name__)
+
+_VERSION = 1
+
+UNREADABLE = (sqlite3.DatabaseError, UnicodeDecodeError)
+"""What damage raises; the second where a message of SQLite's quotes the file."""
+
+
+def open_database(path: Path | None) -> tuple[sqlite3.Connection, Path | None]:
+    """Open the file, or another in its place if it is damaged or of a newer version.
+
+    Args:
+        path: where; ``None``: in memory.
+
+    Returns:
+        The database, and where it is at last: where nothing can be written that is in memory.
+    """
+    try:
+        db = _connect(path)
+    except UNREADABLE as exc:
+        return begin_anew(path, f"is damaged ({exc})")
+    if why := _why_unusable(db):
+        db.close()
+        return begin_anew(path, why)
+    try:
+        _make_tables(db)
+    except UNREADABLE:  # the first write tells
+        _logger.debug("the journal's tables cannot be made", exc_info=True)
+    return db, path
+
+
+def begin_anew(path: Path | None, why: str) -> tuple[sqlite3.Connection, Path | None]:
+    """Set the file aside and begin another; where that fails, go on in memory.
+
+    Args:
+        path: where; ``None``: in memory.
+        why: what is wrong with it, as in "is damaged".
+    """
+    if path is None:
+        return _connect_anew(None), None
+    aside = _free_name(path)
+    _logger.error(
+        "the journal %s %s; it is kept as %s, and a new one begins: backoff, limits and due times are "
+        "counted anew",
+        path,
+        " ".join(why.split()),
+        aside.name,
+    )
+    try:
+        for suffix in ("", "-wal", "-shm"):
+            part = Path(f"{path}{suffix}")
+            if part.exists():
+                part.rename(f"{aside}{suffix}")
+        return _connect_anew(path), path
+    except (OSError, *UNREADABLE) as exc:
+        _logger.error("the journal %s cannot be written (%s); going on without", path, exc)  # noqa: TRY400
+        return _connect_anew(None), None
+
+
+def _connect(path: Path | None) -> sqlite3.Connection:
+    db = sqlite3.connect(path or ":memory:", isolation_level=None, timeout=0.1)
+    try:
+        db.execute("PRAGMA page_size = 1024")  # what changes is small, and whole pages are written
+        if path is not None:
+            db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = NORMAL")
+        db.execute("PRAGMA wal_autocheckpoint = 0")  # it would wait for the disk; see Journal.run
+    except UNREADABLE:
+        db.close()
+        raise
+    return db
+
+
+def _connect_anew(path: Path | None) -> sqlite3.Connection:
+    db = _connect(path)
+    _make_tables(db)
+    return db
+
+
+def _make_tables(db: sqlite3.Connection) -> None:
+    db.executescript(rows.SCHEMA)
+    db.execute(f"PRAGMA user_version = {_VERSION:d}")
+
+
+def _why_unusable(db: sqlite3.Connection) -> str | None:
+    try:
+        version = int(db.execute("PRAGMA user_version").fetchone()[0])
+        damage = str(db.execute("PRAGMA quick_check(1)").fetchone()[0])
+        tables = _tables(db)
+    except UNREADABLE as exc:
+        return f"is damaged ({exc})"
+    if version > _VERSION:
+        return f"is of a newer version of tscert-trio (its format is {version})"
+    if damage != "ok":
+        return f"is damaged ({damage})"
+    if not set(tables) <= set(_expected_tables()):
+        return "is damaged (its tables are not those that were made)"
+    return None
+
+
+def _tables(db: sqlite3.Connection) -> list[tuple[str, str]]:
+    return db.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name").fetchall()
+
+
+def _expected_tables() -> list[tuple[str, str]]:
+    db = _connect_anew(None)
+    try:
+        return _tables(db)
+    finally:
+        db.close()
+
+
+def _free_name(path: Path) -> Path:
+    number = 1
+    while (aside := path.with_name(f"{path.name}.aside-{number}")).exists():
+        number += 1
+    return aside

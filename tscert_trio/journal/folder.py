@@ -1,0 +1,71 @@
+"""The folder in which the journal lies: one service at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import StateError, StateFolderHeldError
+from .sqlite import Journal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = ["default_state_folder", "open_state_folder"]
+
+_LOCK, _FILE = "lock", "journal.sqlite"
+
+
+def default_state_folder(environ: Mapping[str, str] = os.environ, platform: str = sys.platform) -> Path:
+    """Return where the service keeps its state: ``STATE_DIRECTORY`` (systemd), else the platform's place."""
+    if folders := environ.get("STATE_DIRECTORY"):
+        return Path(folders.split(":")[0])
+    home = Path(environ.get("HOME") or "/")
+    if platform == "darwin":
+        return home / "Library/Application Support/tscert-trio"
+    if os.geteuid() == 0:
+        return Path("/var/lib/tscert-trio")
+    return Path(environ.get("XDG_STATE_HOME") or home / ".local/state") / "tscert-trio"
+
+
+@contextmanager
+def open_state_folder(folder: Path) -> Iterator[Journal]:
+    """Hold a state folder, made if need be, while the context lasts.
+
+    Args:
+        folder: where.
+
+    Yields:
+        Its journal.
+
+    Raises:
+        StateFolderHeldError: another service holds the folder; the text says which process.
+        StateError: it cannot be written.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as exc:
+        raise StateError(
+            f"the state folder {folder} cannot be written: {exc.strerror}; give another with --state, or "
+            "--state :memory: for none"
+        ) from None
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = os.pread(lock, 20, 0).decode("ascii", "replace").strip() or "unknown"
+            raise StateFolderHeldError(
+                f"the state folder {folder} is held by another tscert-trio, process {holder}; end that one, "
+                "or give this one a folder of its own with --state"
+            ) from None
+        os.truncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        with Journal(folder / _FILE) as journal:
+            yield journal
+    finally:
+        os.close(lock)

@@ -1,0 +1,197 @@
+"""What is in which column. Times are seconds since 1970."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from .. import errors
+from ..certificate import Certificate
+from ..errors import LocalAPIError, RateLimit, RateLimitedError
+from ..schedule import AccountState, DomainRecord, RenewalWindow, TailnetState
+from .attempt import Attempt
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+# No index: each is one more page to write for every attempt, and a whole table is read in milliseconds.
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS attempts (
+    number INTEGER PRIMARY KEY, domain TEXT NOT NULL, request TEXT NOT NULL, started_at REAL NOT NULL,
+    ended_at REAL, outcome TEXT, text TEXT, fingerprint TEXT);
+CREATE TABLE IF NOT EXISTS certificates (
+    fingerprint TEXT NOT NULL, domain TEXT NOT NULL, names TEXT NOT NULL, serial TEXT NOT NULL,
+    not_before REAL NOT NULL, not_after REAL NOT NULL, issuer TEXT NOT NULL, ari_id TEXT,
+    seen_at REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS domains (
+    domain TEXT PRIMARY KEY, wanted_since REAL NOT NULL, fingerprint TEXT, window_start REAL,
+    window_end REAL, window_url TEXT, window_check_at REAL, due_at REAL, failures INTEGER NOT NULL,
+    repeats INTEGER NOT NULL, error TEXT, error_text TEXT, retry_after REAL, rate_limit TEXT, ended_at REAL,
+    succeeded_at REAL, retry_at REAL, order_at REAL, hold_until REAL, attempts_full_at REAL NOT NULL,
+    certificates_full_at REAL NOT NULL, is_lost INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS limits (
+    name TEXT PRIMARY KEY, full_at REAL, is_exceeded INTEGER NOT NULL) WITHOUT ROWID;
+"""
+
+BEGIN_ATTEMPT = "INSERT INTO attempts (domain, request, started_at) VALUES (?, ?, ?)"
+END_ATTEMPT = "UPDATE attempts SET ended_at = ?, outcome = ?, text = ?, fingerprint = ? WHERE number = ?"
+NOTE_ATTEMPT = (
+    "INSERT INTO attempts (domain, request, started_at, ended_at, outcome, text, fingerprint) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
+PUT_CERTIFICATE = "INSERT INTO certificates VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+PUT_DOMAIN = f"REPLACE INTO domains VALUES ({', '.join('?' * 22)})"  # noqa: S608 -- question marks
+PUT_LIMIT = "REPLACE INTO limits VALUES (?, ?, ?)"
+NEWEST_CERTIFICATES = "SELECT * FROM certificates WHERE fingerprint IN (SELECT fingerprint FROM domains)"
+ALL_DOMAINS = "SELECT * FROM domains"
+ALL_LIMITS = "SELECT * FROM limits"
+
+_ORDERS, _HOLD, _TAILNET = "orders", "hold", "tailnet:"
+
+
+def _seconds(moment: datetime | None) -> float | None:
+    return None if moment is None else moment.timestamp()
+
+
+def _moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _moment_or_none(seconds: float | None) -> datetime | None:
+    return None if seconds is None else _moment(seconds)
+
+
+def from_certificate(domain: str, leaf: Certificate, seen_at: datetime) -> tuple[Any, ...]:
+    """Return a row of ``certificates``."""
+    return (
+        leaf.fingerprint,
+        domain,
+        " ".join(leaf.names),
+        f"{leaf.serial_number:x}",  # longer than SQLite's integers
+        leaf.not_before.timestamp(),
+        leaf.not_after.timestamp(),
+        leaf.issuer,
+        leaf.ari_id,
+        seen_at.timestamp(),
+    )
+
+
+def to_certificate(row: tuple[Any, ...]) -> Certificate:
+    """Return what a row of ``certificates`` says."""
+    fingerprint, _domain, names, serial, not_before, not_after, issuer, ari_id, _seen_at = row
+    return Certificate(
+        names=tuple(names.split()),
+        serial_number=int(serial, 16),
+        not_before=_moment(not_before),
+        not_after=_moment(not_after),
+        issuer=issuer,
+        fingerprint=fingerprint,
+        ari_id=ari_id,
+    )
+
+
+def from_record(record: DomainRecord) -> tuple[Any, ...]:
+    """Return a row of ``domains``."""
+    leaf, window, error, due = record.leaf, record.window, record.error, record.due()
+    is_limit = isinstance(error, RateLimitedError)
+    retry_after = error.retry_after if isinstance(error, RateLimitedError) else None
+    return (
+        record.domain,
+        record.wanted_since.timestamp(),
+        leaf and leaf.fingerprint,
+        window and window.start.timestamp(),
+        window and window.end.timestamp(),
+        window and window.explanation_url,
+        _seconds(record.window_check_at),
+        due and due[0].timestamp(),
+        record.failures,
+        record.repeats,
+        error and type(error).__name__,
+        error and str(error),
+        None if retry_after is None else retry_after.total_seconds(),
+        error.limit.name if is_limit and isinstance(error, RateLimitedError) else None,
+        _seconds(record.ended_at),
+        _seconds(record.succeeded_at),
+        _seconds(record.retry_at),
+        _seconds(record.order_at),
+        _seconds(record.hold_until),
+        record.attempts_full_at.timestamp(),
+        record.certificates_full_at.timestamp(),
+        record.is_lost,
+    )
+
+
+def to_record(row: tuple[Any, ...], certificates: Mapping[str, Certificate]) -> DomainRecord:
+    """Return what a row of ``domains`` says."""
+    window = None
+    if row[3] is not None:
+        window = RenewalWindow(start=_moment(row[3]), end=_moment(row[4]), explanation_url=row[5])
+    return DomainRecord(
+        domain=row[0],
+        wanted_since=_moment(row[1]),
+        leaf=certificates.get(row[2]),
+        window=window,
+        window_check_at=_moment_or_none(row[6]),
+        failures=int(row[8]),
+        repeats=int(row[9]),
+        error=None if row[10] is None else _error(*row[10:14]),
+        ended_at=_moment_or_none(row[14]),
+        succeeded_at=_moment_or_none(row[15]),
+        retry_at=_moment_or_none(row[16]),
+        order_at=_moment_or_none(row[17]),
+        hold_until=_moment_or_none(row[18]),
+        attempts_full_at=_moment(row[19]),
+        certificates_full_at=_moment(row[20]),
+        is_lost=bool(row[21]),
+    )
+
+
+def _error(name: str, text: str, retry_after: float | None, limit: str | None) -> LocalAPIError:
+    error = getattr(errors, name, None)
+    if error is RateLimitedError:
+        return RateLimitedError(
+            text,
+            retry_after=None if retry_after is None else timedelta(seconds=retry_after),
+            limit=RateLimit[limit or "OTHER"],
+        )
+    if not (isinstance(error, type) and issubclass(error, LocalAPIError)):
+        raise ValueError(f"there is no failure of class {name}")  # noqa: TRY004 -- a wrong text
+    return error(text)
+
+
+def from_account(account: AccountState) -> Iterator[tuple[str, float | None, bool]]:
+    """Yield the rows of ``limits``."""
+    yield _ORDERS, account.orders_full_at.timestamp(), False
+    if account.hold_until is not None:
+        yield _HOLD, account.hold_until.timestamp(), True
+    for name, tailnet in account.tailnets.items():
+        yield _TAILNET + name, tailnet.full_at.timestamp(), tailnet.is_exceeded
+
+
+def to_account(found: Iterable[tuple[str, float, int]]) -> AccountState:
+    """Return what the rows of ``limits`` say."""
+    account = AccountState()
+    for name, full_at, is_exceeded in found:
+        if name == _ORDERS:
+            account.orders_full_at = _moment(full_at)
+        elif name == _HOLD:
+            account.hold_until = _moment(full_at)
+        else:
+            tailnet = TailnetState(_moment(full_at), bool(is_exceeded))
+            account.tailnets[name.removeprefix(_TAILNET)] = tailnet
+    return account
+
+
+def to_attempt(row: tuple[Any, ...]) -> Attempt:
+    """Return what a row of ``attempts`` says."""
+    number, domain, request, started_at, ended_at, outcome, text, fingerprint = row
+    return Attempt(
+        number=number,
+        domain=domain,
+        request=request,
+        started_at=_moment(started_at),
+        ended_at=_moment_or_none(ended_at),
+        outcome=outcome,
+        text=text,
+        fingerprint=fingerprint,
+    )

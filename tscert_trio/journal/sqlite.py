@@ -1,0 +1,291 @@
+"""The journal, in SQLite.
+
+It is written where things happen, not in a thread: a commit takes 0.02 ms, since in WAL mode it does not
+wait for the disk. A process that is killed loses nothing that was committed; a power cut may cost the last
+commits, never the file.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from contextlib import contextmanager, nullcontext
+from datetime import timedelta
+from typing import TYPE_CHECKING, Self
+
+import attrs
+import trio
+
+from . import rows
+from .database import UNREADABLE, begin_anew, open_database
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+    from pathlib import Path
+
+    from ..certificate import Certificate
+    from ..errors import LocalAPIError
+    from ..schedule import AccountState, DomainRecord, Request
+    from .attempt import Attempt
+
+__all__ = ["Journal", "Memories"]
+
+_logger = logging.getLogger(__name__)
+
+_KEPT = timedelta(days=400)
+_COMMITS_PER_CHECKPOINT = 1000
+_TIDY_SECONDS = 86400
+_BROUGHT_ONE = {"issued", "found"}
+_NONSENSE = (sqlite3.Error, ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError)
+"""What comes of rows that hold something else than was written."""
+
+
+@attrs.frozen
+class Memories:
+    """What a journal remembers at the start."""
+
+    records: dict[str, DomainRecord]
+    account: AccountState
+    interrupted: tuple[Attempt, ...]
+    """Attempts that were under way when the service was killed."""
+
+
+class Journal:
+    """Remembers attempts, certificates, waits and what was spent of the CA's limits.
+
+    A file that is damaged, or was written by a newer version, is set aside with a message. Trouble with
+    writing it is told, and is never the end of the service. Use it as a context manager.
+
+    Args:
+        path: the file, which is this process's alone; ``None``: in memory.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._trouble = ""
+        self._commits = 0
+        self._seen: set[str] = set()
+        """Fingerprints of the certificates that are written down."""
+        self._limits: tuple[object, ...] = ()
+        """The limits as they are written down."""
+        self._checkpoint_wanted = trio.Event()
+        self._db, self._path = open_database(path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc_info: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; everything is written already."""
+        self._db.close()
+
+    def load(self) -> Memories:
+        """Return what is remembered."""
+        try:
+            return self._load()
+        except _NONSENSE as exc:
+            self._begin_anew(exc)
+            return self._load()
+
+    def begin(self, domain: str, request: Request, at: datetime) -> int:
+        """Write down that a request is about to be sent; return its number.
+
+        What it may cost is not written down: who finds it open at the start has to count that.
+        """
+        number = 0
+        with self._writing(is_one=True) as db:
+            cursor = db.execute(rows.BEGIN_ATTEMPT, (domain, request.value, at.timestamp()))
+            number = cursor.lastrowid or 0
+        return 0 if self._trouble else number  # one that was not written down goes to another attempt
+
+    def end(  # noqa: PLR0917 -- in the order of the columns
+        self,
+        number: int,
+        at: datetime,
+        outcome: str,
+        text: str | None,
+        record: DomainRecord,
+        account: AccountState,
+    ) -> None:
+        """Write down what came of a request.
+
+        Args:
+            number: of :meth:`begin`.
+            at: when it ended.
+            outcome: see :attr:`Attempt.outcome`.
+            text: tailscaled's words, where it failed.
+            record: of the name, as it is now.
+            account: what is spent by all names, as it is now.
+        """
+        leaf = record.leaf if outcome in _BROUGHT_ONE else None
+        with self._writing() as db:
+            values = (at.timestamp(), outcome, text, leaf and leaf.fingerprint, number)
+            db.execute(rows.END_ATTEMPT, values)
+            if leaf is not None:
+                self._write_certificate(db, record.domain, leaf, at)
+            self._write(db, record, account)
+
+    def drop(self, number: int, record: DomainRecord, account: AccountState) -> None:
+        """Forget a request that cost nothing and said nothing new, so that a month of them fills no disk."""
+        with self._writing() as db:
+            db.execute("DELETE FROM attempts WHERE number = ?", (number,))
+            self._write(db, record, account)
+
+    def note_look(
+        self,
+        record: DomainRecord,
+        at: datetime,
+        outcome: Certificate | LocalAPIError | None,
+        account: AccountState,
+    ) -> None:
+        """Write down a look, if it is news.
+
+        Args:
+            record: of the name, as it is now.
+            at: when it was.
+            outcome: a failure, or a certificate that tailscaled has got by itself; ``None``: only the record.
+            account: what is spent by all names, as it is now.
+        """
+        with self._writing() as db:
+            if outcome is not None:
+                is_failure = isinstance(outcome, Exception)
+                name, text = (type(outcome).__name__, str(outcome)) if is_failure else ("found", None)
+                fingerprint = None if isinstance(outcome, Exception) else outcome.fingerprint
+                when = at.timestamp()
+                db.execute(rows.NOTE_ATTEMPT, (record.domain, "look", when, when, name, text, fingerprint))
+            if record.leaf is not None:
+                self._write_certificate(db, record.domain, record.leaf, at)
+            self._write(db, record, account)
+
+    def remember(self, record: DomainRecord) -> None:
+        """Write down how a name stands."""
+        with self._writing() as db:
+            db.execute(rows.PUT_DOMAIN, rows.from_record(record))
+
+    def attempts(self, domain: str | None = None, *, limit: int = 100) -> tuple[Attempt, ...]:
+        """Return the newest attempts, the newest last.
+
+        Args:
+            domain: of one name only.
+            limit: how many at most.
+        """
+        where, values = ("WHERE domain = ?", (domain,)) if domain is not None else ("", ())
+        try:
+            found = self._db.execute(
+                f"SELECT * FROM attempts {where} ORDER BY number DESC LIMIT ?",  # noqa: S608 -- a constant
+                (*values, limit),
+            ).fetchall()
+            return tuple(map(rows.to_attempt, reversed(found)))
+        except _NONSENSE as exc:
+            self._tell(exc)
+            return ()
+
+    def tidy(self, now: datetime) -> None:
+        """Forget what is older than 400 days."""
+        limit = (now - _KEPT).timestamp()
+        with self._writing() as db:
+            db.execute("DELETE FROM attempts WHERE started_at < ?", (limit,))
+            db.execute("DELETE FROM certificates WHERE not_after < ?", (limit,))
+            db.execute("DELETE FROM domains WHERE coalesce(ended_at, wanted_since) < ?", (limit,))
+
+    async def run(self) -> None:
+        """Move what was written into the file proper, now and then, in a thread, until cancelled."""
+        if self._path is None:
+            await trio.sleep_forever()
+        while True:
+            await self._checkpoint_wanted.wait()
+            self._checkpoint_wanted = trio.Event()
+            await trio.to_thread.run_sync(self._checkpoint)
+
+    def _checkpoint(self) -> None:
+        if self._path is None:  # it could not be written any more
+            return
+        try:
+            db = sqlite3.connect(self._path)
+            try:
+                # The other kinds keep writers out until the disk has it all, and those give up after 0.1 s.
+                db.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            finally:
+                db.close()
+        except sqlite3.Error as exc:
+            _logger.debug("the journal's checkpoint failed: %s", exc)
+
+    def _load(self) -> Memories:
+        db = self._db
+        certificates = {row[0]: rows.to_certificate(row) for row in db.execute(rows.NEWEST_CERTIFICATES)}
+        self._seen, self._limits = set(certificates), ()
+        records = (rows.to_record(row, certificates) for row in db.execute(rows.ALL_DOMAINS))
+        interrupted = db.execute("SELECT * FROM attempts WHERE ended_at IS NULL ORDER BY number").fetchall()
+        return Memories(
+            records={record.domain: record for record in records},
+            account=rows.to_account(db.execute(rows.ALL_LIMITS).fetchall()),
+            interrupted=tuple(map(rows.to_attempt, interrupted)),
+        )
+
+    def _write(self, db: sqlite3.Connection, record: DomainRecord, account: AccountState) -> None:
+        db.execute(rows.PUT_DOMAIN, rows.from_record(record))
+        limits = tuple(rows.from_account(account))
+        if limits != self._limits:
+            db.executemany(rows.PUT_LIMIT, limits)
+            self._limits = limits
+
+    def _write_certificate(
+        self, db: sqlite3.Connection, domain: str, leaf: Certificate, at: datetime
+    ) -> None:
+        if leaf.fingerprint not in self._seen:
+            db.execute(rows.PUT_CERTIFICATE, rows.from_certificate(domain, leaf, at))
+            self._seen.add(leaf.fingerprint)
+
+    @contextmanager
+    def _writing(self, *, is_one: bool = False) -> Iterator[sqlite3.Connection]:
+        """Write as one transaction. Trouble is told once, and lets the service go on.
+
+        Args:
+            is_one: one statement, which is a transaction by itself.
+        """
+        try:
+            with nullcontext() if is_one else self._transaction():
+                yield self._db
+        except sqlite3.OperationalError as exc:  # the disk is full, or gone
+            self._tell(exc)
+        except sqlite3.ProgrammingError:  # a bug: it was closed, say
+            raise
+        except UNREADABLE as exc:
+            self._begin_anew(exc)
+        else:
+            if self._trouble:
+                _logger.info("the journal can be written again")
+                self._trouble = ""
+        self._commits += 1
+        if self._commits % _COMMITS_PER_CHECKPOINT == 0:
+            self._checkpoint_wanted.set()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        db = self._db
+        db.execute("BEGIN")
+        try:
+            yield
+            db.execute("COMMIT")
+        except BaseException:
+            self._seen.clear()  # what was not written must be written again
+            self._limits = ()
+            if db.in_transaction:  # SQLite itself ends some of those that fail
+                db.execute("ROLLBACK")
+            raise
+
+    def _begin_anew(self, exc: Exception) -> None:
+        self._db.close()
+        self._db, self._path = begin_anew(self._path, f"is damaged ({exc})")
+
+    def _tell(self, exc: Exception) -> None:
+        if str(exc) != self._trouble:
+            self._trouble = str(exc)
+            _logger.error(
+                "the journal %s cannot be written (%s): going on, but a restart would not know what happened "
+                "meanwhile",
+                self._path,
+                exc,
+            )
