@@ -57,6 +57,16 @@ async def test_an_ari_window_is_set(autojump_clock, sandbox):
     assert len(sandbox.orders) == 2
 
 
+async def test_the_ca_and_the_way_to_it_are_taken_away_and_given_back(sandbox):
+    await admin(sandbox, "PUT", "egress-shut", {"shut": True})
+    assert "i/o timeout" in (await ask_cert(sandbox, A)).text
+    await admin(sandbox, "PUT", "egress-shut", {"shut": False})
+    await admin(sandbox, "PUT", "ca-away", {"away": True})
+    assert (await ask(sandbox.ca_socket_path, "/directory")).status == 503
+    await admin(sandbox, "PUT", "ca-away", {"away": False})
+    assert (await ask_cert(sandbox, A)).status == 200
+
+
 async def test_the_bus_is_scripted(sandbox):
     async with watch(sandbox) as bus:
         await bus.next()
@@ -102,6 +112,8 @@ async def test_it_stops_for_good(autojump_clock, sandbox):
         ("PUT", "serve-config", 7, 400),
         ("POST", "ari-window", {"domain": A}, 400),
         ("POST", "ari-window", {"domain": A, "start": "soon", "end": "later"}, 400),
+        ("PUT", "ca-away", {}, 400),
+        ("PUT", "egress-shut", [], 400),
         ("POST", "stop", [], 400),
     ],
 )

@@ -11,6 +11,7 @@ import attrs
 from .ca import AcmeError
 from .contexts import BackgroundContext, ContextError, RequestContext
 from .faults import Fault, FaultKind, Stage
+from .limits import exact_name_text
 
 if TYPE_CHECKING:
     from ..clock import Clock
@@ -24,11 +25,22 @@ Context: TypeAlias = RequestContext | BackgroundContext
 
 _LONGEST_BACKOFF = 10
 _SHORTEST_BACKOFF = 0.001  # tempfork/acme: never 0, which would end the retries
-_LIMITS = "https://letsencrypt.org/docs/rate-limits/#new-certificates-per-exact-set-of-identifiers"
+_CA_HOST = "acme-v02.api.letsencrypt.org"
+_REQUESTS = {
+    Stage.ACCOUNT: ("Get", "directory"),
+    Stage.ORDER: ("Post", "acme/new-order"),
+    Stage.VALIDATE: ("Post", "acme/chall/1/1/1"),
+    Stage.FINALIZE: ("Post", "acme/finalize/1/1"),
+}
+"""The first request of each step, which is the one that fails where the CA is out of reach."""
 
 
 class DaemonError(Exception):
     """An error of tailscaled itself: its text is the answer's."""
+
+
+class _DialError(DaemonError):
+    """The CA is out of reach."""
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -59,7 +71,7 @@ class Issuance:
             await self._ask_ca(Stage.ACCOUNT)
         except AcmeError as exc:
             raise _wrapped(exc, step) from None
-        except ContextError as exc:
+        except (_DialError, ContextError) as exc:
             raise DaemonError(f"{step}: {exc}") from None
 
     async def run(self, issue_delay: float) -> Issued:
@@ -80,7 +92,7 @@ class Issuance:
                 await self.context.sleep(issue_delay)
             try:
                 await self._ask_ca(Stage.FINALIZE)
-            except (AcmeError, ContextError) as exc:
+            except (AcmeError, _DialError, ContextError) as exc:
                 raise DaemonError(f"CreateOrder: {exc}") from None
         except ContextError as exc:
             raise DaemonError(str(exc)) from None
@@ -106,10 +118,14 @@ class Issuance:
             raise DaemonError(f"{step}: set-dns response: 500 Internal Server Error, {fault.text[:200]}")
 
     async def _validate(self) -> None:
+        try:
+            await self._ask_ca(Stage.VALIDATE)
+        except (AcmeError, _DialError) as exc:
+            raise DaemonError(f"Accept: {exc}") from None
         fault = await self._meet(Stage.VALIDATE)
         if fault is None:
             return
-        self.ca.invalidate_order(replaces=self.replaces)
+        self.ca.invalidate_order(self.domain, replaces=self.replaces, now=self.clock())
         text = "acme: order  status: invalid"  # the CA does not repeat the order's URL
         if self.version.shows_problem:
             detail = fault.text or f"No TXT record found at {self._record_name}"
@@ -118,14 +134,16 @@ class Issuance:
 
     async def _ask_ca(self, stage: Stage) -> None:
         """Send the CA one request; again, while it answers with 429 or 5xx and the context lasts."""
-        fault = await self._meet(stage)
-        if fault is None:
-            return
-        if fault.kind is FaultKind.ERROR:
-            raise DaemonError(fault.text)
-        tries = 0
+        tries, fault = 0, None
         while True:
-            problem = self._problem(fault)
+            if self.ca.is_cut_off:
+                raise _DialError(_dial_text(stage))
+            problem = self.ca.away_problem()
+            if problem is None:
+                fault = await self._next_fault(stage, fault)
+                problem = self._refusal(stage, fault)
+            if problem is None:
+                return
             if stage is Stage.ORDER:
                 self.ca.refuse_order(self.domain, problem, replaces=self.replaces, now=self.clock())
             if not (problem.status == 429 or problem.status >= 500):
@@ -138,8 +156,24 @@ class Issuance:
                 await self.context.sleep(wait)
             except ContextError:
                 raise problem from None  # the last answer of the CA is what is told
-            if not self.faults.take_again(fault):
-                return
+
+    async def _next_fault(self, stage: Stage, previous: Fault | None) -> Fault | None:
+        """Return the fault that bites a request to the CA: the one that bit before, while it lasts."""
+        if previous is not None:
+            return previous if self.faults.take_again(previous) else None
+        # What goes wrong with the validation is told by the order, and not by this request.
+        return await self._meet(stage) if stage is not Stage.VALIDATE else None
+
+    def _refusal(self, stage: Stage, fault: Fault | None) -> AcmeError | None:
+        """Return the problem that the CA answers with, if any."""
+        if fault is None:
+            if stage is not Stage.ORDER:
+                return None
+            return self.ca.limits.breach(self.domain, replaces=self.replaces, now=self.clock())
+        if fault.kind is FaultKind.ERROR:
+            raise DaemonError(fault.text)
+        detail = fault.text or self._limit_text(fault.retry_after)
+        return AcmeError(fault.type, detail, status=fault.status, retry_after=fault.retry_after)
 
     async def _meet(self, stage: Stage) -> Fault | None:
         """Return the fault that ends this stage, if any; a delay or a hang is over when this returns.
@@ -160,18 +194,8 @@ class Issuance:
             return None
         return fault
 
-    def _problem(self, fault: Fault) -> AcmeError:
-        detail = fault.text or self._limit_text(fault.retry_after)
-        return AcmeError(fault.type, detail, status=fault.status, retry_after=fault.retry_after)
-
     def _limit_text(self, retry_after: float | None) -> str:
-        text = (
-            "too many certificates (5) already issued for this exact set of identifiers in the last 168h0m0s"
-        )
-        if retry_after is not None:
-            date = self.clock() + timedelta(seconds=retry_after)
-            text += f", retry after {date:%Y-%m-%d %H:%M:%S} UTC"
-        return f"{text}: see {_LIMITS}"
+        return exact_name_text(None if retry_after is None else self.clock() + timedelta(seconds=retry_after))
 
     def _no_space(self) -> str:
         path = f"/var/lib/tailscale/certs/{self.domain.replace('*', 'wildcard_')}"
@@ -180,6 +204,11 @@ class Issuance:
     @property
     def _record_name(self) -> str:
         return f"_acme-challenge.{self.domain.removeprefix('*.')}"
+
+
+def _dial_text(stage: Stage) -> str:
+    method, path = _REQUESTS[stage]
+    return f'{method} "https://{_CA_HOST}/{path}": dial tcp: lookup {_CA_HOST}: i/o timeout'
 
 
 def _wrapped(error: AcmeError, step: str) -> AcmeError:

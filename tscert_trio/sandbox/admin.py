@@ -7,7 +7,9 @@ Under ``/sandbox/v0/``; bodies are JSON, times RFC 3339:
 ``PUT serve-config``          a serve config, or ``null``
 ``POST faults``               the fields of a `Fault`, its enumerations by value; ``DELETE``: repair all
 ``GET calls``, ``GET orders`` what has happened
-``POST ari-window``           ``{"domain": …, "start": …, "end": …}``
+``POST ari-window``           ``{"domain": …, "start": …, "end": …, "explanation_url": …}``
+``PUT ca-away``               ``{"away": true}``
+``PUT egress-shut``           ``{"shut": true}``
 ``POST push``                 the fields of an ``ipn.Notify``
 ``POST drop-watchers``        ``{"clean": false}``
 ``POST drop-next-message``
@@ -63,7 +65,7 @@ def answer(sandbox: Sandbox, request: Request, nursery: trio.Nursery) -> Respons
 
 def _set_ari_window(sandbox: Sandbox, body: Any) -> None:  # noqa: ANN401 -- whatever JSON holds
     start, end = (datetime.fromisoformat(body[key]) for key in ("start", "end"))
-    sandbox.set_ari_window(body["domain"], start, end)
+    sandbox.set_ari_window(body["domain"], start, end, body.get("explanation_url"))
 
 
 def _set_serve_config(sandbox: Sandbox, body: Any) -> None:  # noqa: ANN401 -- whatever JSON holds
@@ -80,6 +82,8 @@ _COMMANDS: dict[str, Callable[[Sandbox, Any], object]] = {
     "GET calls": lambda sandbox, _: [attrs.asdict(call) for call in sandbox.calls],
     "GET orders": lambda sandbox, _: [attrs.asdict(order) for order in sandbox.orders],
     "POST ari-window": _set_ari_window,
+    "PUT ca-away": lambda sandbox, body: sandbox.set_ca_away(bool(body["away"])),
+    "PUT egress-shut": lambda sandbox, body: sandbox.set_egress_shut(bool(body["shut"])),
     "POST push": lambda sandbox, body: sandbox.push(body),
     "POST drop-watchers": lambda sandbox, body: sandbox.drop_watchers(clean=bool(body.get("clean"))),
     "POST drop-next-message": lambda sandbox, _: sandbox.drop_next_message(),

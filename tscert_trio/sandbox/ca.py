@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import attrs
 from cryptography import x509
@@ -14,18 +16,27 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from ..certificate import Certificate
 
+if TYPE_CHECKING:
+    from .limits import Limits
+
 __all__ = ["AcmeError", "CertificateAuthority", "Issued", "Order"]
 
 _CA_LIFE = timedelta(days=36525)
 _FIRST_DAY = datetime(2015, 6, 4, tzinfo=UTC)
+_AWAY = (
+    "The service is down for maintenance or had an internal error. "
+    "Check https://letsencrypt.status.io/ for more details."
+)
 
 
 class AcmeError(Exception):
     """A problem document (RFC 8555, section 6.7), printed as ``tempfork/acme`` prints it."""
 
     def __init__(self, kind: str, detail: str, *, status: int, retry_after: float | None = None) -> None:
-        super().__init__(f"{status} urn:ietf:params:acme:error:{kind}: {detail}")
+        self.type = f"urn:ietf:params:acme:error:{kind}"
+        super().__init__(f"{status} {self.type}: {detail}")
         self.kind = kind
+        self.detail = detail
         self.status = status
         self.retry_after = retry_after
         """Seconds."""
@@ -62,13 +73,23 @@ class CertificateAuthority:
     """Life of the certificates it issues, in whole seconds."""
     pending_order_life: timedelta
     """How long an order that was not completed blocks others that replace the same certificate."""
+    limits: Limits
+    is_away: bool = attrs.field(default=False, init=False)
+    """Whether it answers everything with status 503."""
+    is_cut_off: bool = attrs.field(default=False, init=False)
+    """Whether nobody can reach it."""
     orders: list[Order] = attrs.field(factory=list, init=False)
     """Every order that arrived, the oldest first."""
+    failed_validations: list[tuple[datetime, str]] = attrs.field(factory=list, init=False)
+    """When it did not find a TXT record, and of which name."""
+    issued: dict[str, Certificate] = attrs.field(factory=dict, init=False)
+    """By their identifiers in renewal information."""
     root_pem: bytes = attrs.field(init=False)
     _key: ec.EllipticCurvePrivateKey = attrs.field(init=False)
     _issuer: x509.Certificate = attrs.field(init=False)
     _issuer_pem: bytes = attrs.field(init=False)
     _key_identifier: x509.AuthorityKeyIdentifier = attrs.field(init=False)
+    _ari_prefix: str = attrs.field(init=False)
     _replaced: dict[int, datetime | None] = attrs.field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -78,6 +99,11 @@ class CertificateAuthority:
         self.root_pem = root.public_bytes(Encoding.PEM)
         self._issuer_pem = self._issuer.public_bytes(Encoding.PEM)
         self._key_identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        self._ari_prefix = _base64url(self._key_identifier.key_identifier or b"")
+
+    def away_problem(self) -> AcmeError | None:
+        """Return what it answers to everything while it is away."""
+        return AcmeError("serverInternal", _AWAY, status=503) if self.is_away else None
 
     def new_order(self, domain: str, *, replaces: int | None, now: datetime) -> None:
         """Accept an order.
@@ -98,6 +124,7 @@ class CertificateAuthority:
                 self.refuse_order(domain, problem, replaces=replaces, now=now)
                 raise problem
         self.orders.append(Order(at=now, domain=domain, replaces=replaces))
+        self.limits.count_order(replaces=replaces, now=now)
         if replaces is not None:
             self._replaced[replaces] = now + self.pending_order_life
 
@@ -105,8 +132,10 @@ class CertificateAuthority:
         """Note an order that was refused."""
         self.orders.append(Order(at=now, domain=domain, replaces=replaces, refused=str(problem)))
 
-    def invalidate_order(self, *, replaces: int | None) -> None:
-        """Forget an order whose validation failed: the certificate may be replaced by another."""
+    def invalidate_order(self, domain: str, *, replaces: int | None, now: datetime) -> None:
+        """Note that a validation failed, and forget its order: another may replace the certificate."""
+        self.failed_validations.append((now, domain))
+        self.limits.count_failed_validation(domain, now)
         if replaces is not None:
             self._replaced.pop(replaces, None)
 
@@ -114,7 +143,11 @@ class CertificateAuthority:
         """Issue the certificate that was ordered."""
         if replaces is not None:
             self._replaced[replaces] = None
-        return self._issue(domain, now.replace(microsecond=0))
+        self.limits.count_certificate(domain, replaces=replaces, now=now)
+        issued = self._issue(domain, now.replace(microsecond=0))
+        assert issued.leaf.ari_id is not None
+        self.issued[issued.leaf.ari_id] = issued.leaf
+        return issued
 
     def _issue(self, domain: str, now: datetime) -> Issued:
         names = (domain, domain.removeprefix("*.")) if domain.startswith("*.") else (domain,)
@@ -146,12 +179,22 @@ class CertificateAuthority:
                 not_after=not_after,
                 issuer="CN=Sandbox Intermediate",
                 fingerprint=hashlib.sha256(leaf.public_bytes(Encoding.DER)).hexdigest(),
+                ari_id=self._ari_id(serial),
             ),
         )
+
+    def _ari_id(self, serial: int) -> str:
+        """Return a certificate's identifier (RFC 9773, section 4.1), without a look at the certificate."""
+        content = serial.to_bytes(serial.bit_length() // 8 + 1, "big")  # of a DER INTEGER, which has a sign
+        return f"{self._ari_prefix}.{_base64url(content)}"
 
 
 _LEAF_CONSTRAINTS = x509.BasicConstraints(ca=False, path_length=None)
 _LEAF_USAGE = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
+
+
+def _base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
 def _name(common_name: str) -> x509.Name:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from ..clock import Clock
     from .ca import CertificateAuthority, Issued
+    from .ca_server import Window
     from .fault_list import Faults
     from .versions import SandboxVersion
 
@@ -61,7 +62,7 @@ class Certs:
     pending: set[str] = attrs.field(factory=set, init=False)
     """Names without a usable certificate for which one is being ordered."""
     stored: dict[str, Issued] = attrs.field(factory=dict, init=False)
-    windows: dict[str, tuple[datetime, datetime]] = attrs.field(factory=dict, init=False)
+    windows: dict[str, Window] = attrs.field(factory=dict, init=False)
     nursery: trio.Nursery | None = attrs.field(default=None, init=False)
     """For renewals that nobody waits for; set while the daemon runs."""
     _memory: _Memory = attrs.field(factory=_Memory, init=False)
@@ -123,9 +124,9 @@ class Certs:
         elif domain not in listed:
             raise DaemonError(f"invalid domain {quoted(domain)}; must be one of {quoted_list(listed)}")
 
-    def set_window(self, domain: str, start: datetime, end: datetime) -> None:
+    def set_window(self, domain: str, window: Window) -> None:
         """Set the ARI window of the certificate that is stored, or of the first that will be."""
-        self.windows[domain] = (start, end)
+        self.windows[domain] = window
 
     def _looks_valid(self, domain: str) -> bool:
         if ".." in domain or "." not in domain or any(character in domain for character in ":/\\\0"):
@@ -137,7 +138,7 @@ class Certs:
 
     def _valid(self, domain: str, now: datetime) -> Issued | None:
         stored = self.stored.get(domain)
-        return stored if stored is not None and now <= stored.leaf.not_after else None
+        return stored if stored is not None and stored.leaf.valid_at(now) else None
 
     def _read_cause(self, domain: str) -> str:
         if not self.version.shows_read_cause:
@@ -155,14 +156,19 @@ class Certs:
         return now > memory.renew_at[domain]
 
     async def _choose_renewal_time(self, domain: str, valid: Issued) -> datetime:
-        """Choose a point in the CA's window; without one, at two thirds of the life."""
+        """Choose a point in the CA's window; without one, at two thirds of the life.
+
+        A CA that is away is asked again and again until the time for it is over.
+        """
+        if self.ca.is_away and not self.ca.is_cut_off:
+            await trio.sleep(_ARI_TIMEOUT)
         fault = self.faults.take(Stage.ARI, domain=domain)
         has_answer = fault is None or (fault.kind is FaultKind.DELAY and fault.seconds < _ARI_TIMEOUT)
         if fault is not None and fault.kind in {FaultKind.DELAY, FaultKind.HANG}:
             await trio.sleep(min(fault.seconds, _ARI_TIMEOUT))
-        if has_answer and domain in self.windows:
-            start, end = self.windows[domain]
-            return start + (end - start) * self._random.random()
+        window = self.windows.get(domain)
+        if has_answer and window is not None and not (self.ca.is_away or self.ca.is_cut_off):
+            return window.start + (window.end - window.start) * self._random.random()
         return valid.leaf.not_before + valid.leaf.lifetime * 2 / 3
 
     def _renew_behind(self, domain: str, now: datetime) -> None:
@@ -195,7 +201,8 @@ class Certs:
         memory = self._memory
         lock = memory.locks[domain if self.version.locks_per_domain else ""]
         async with context.holding(lock):
-            previous = self._valid(domain, now)
+            # Not as of ``now``: a CA antedates, so that what came while this queued is valid for tailscaled.
+            previous = self._valid(domain, self.clock())
             if previous is not None and not await self._should_renew(domain, previous, now, min_validity):
                 return previous
             issuance = Issuance(

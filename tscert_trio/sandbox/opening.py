@@ -12,12 +12,16 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from ..clock import Clock, system_clock
+from ..http_server import serve_http
+from ..unix_listener import open_unix_listener
+from ..wall_clock import default_clock
 from .bus import Bus
 from .ca import CertificateAuthority
+from .ca_server import CAServer
 from .certs import Certs
 from .daemon import Daemon
 from .fault_list import Faults
+from .limits import Limits
 from .node import Node
 from .refresh import RefreshLoop
 from .tailscaled import Sandbox
@@ -26,6 +30,8 @@ from .versions import VERSIONS, SandboxVersion
 if TYPE_CHECKING:
     import os
     from collections.abc import AsyncIterator, Iterable, Iterator
+
+    from ..clock import Clock
 
 __all__ = ["open_sandbox"]
 
@@ -37,7 +43,7 @@ async def open_sandbox(
     cert_domains: Iterable[str] = ("a.tail1234.ts.net",),
     socket_path: str | os.PathLike[str] | None = None,
     validity: timedelta = timedelta(days=90),
-    clock: Clock = system_clock,
+    clock: Clock | None = None,
     peers: int = 0,
     dns_name: str | None = None,
     issue_delay: float = 0,
@@ -45,6 +51,8 @@ async def open_sandbox(
     read_only: bool = False,
     wildcards: bool = False,
     pending_order_life: timedelta = timedelta(days=7),
+    ari_retry_after: int = 21600,
+    limits: bool = False,
 ) -> AsyncIterator[Sandbox]:
     """Run a fake tailscaled while the context lasts. It runs, logged in, when the context is entered.
 
@@ -54,9 +62,10 @@ async def open_sandbox(
     Args:
         version: a key of `VERSIONS`, or a row of your own.
         cert_domains: names that certificates may be had for.
-        socket_path: where to listen; by default in a new folder, which is removed at the end.
+        socket_path: where to listen; by default in a new folder, which is removed at the end. The CA listens
+            beside it.
         validity: life of the certificates, in whole seconds.
-        clock: wall time.
+        clock: wall time; by default the system's, or one that goes with a MockClock.
         peers: how many nodes the netmap has; releases before 1.100 send them all at every change.
         dns_name: the node's own name; by default the first CertDomain.
         issue_delay: how long the CA takes, in seconds.
@@ -66,11 +75,14 @@ async def open_sandbox(
         wildcards: whether the tailnet allows certificates for ``*.<a CertDomain>``.
         pending_order_life: how long the CA refuses to replace a certificate again after an order that was
             begun and not completed. Let's Encrypt: 7 days; Pebble: 0.
+        ari_retry_after: after how many seconds the CA wants to be asked again when to renew.
+        limits: whether the CA has Let's Encrypt's limits (:mod:`tscert_trio.sandbox.limits`).
 
     Raises:
         ValueError: an unknown version.
         OSError: the socket cannot be bound.
     """
+    clock = clock or default_clock()
     row = VERSIONS.get(version) if isinstance(version, str) else version
     if row is None:
         raise ValueError(f"no release {version!r} of tailscaled to imitate, only {', '.join(VERSIONS)}")
@@ -82,7 +94,7 @@ async def open_sandbox(
         peer_count=peers,
     )
     faults, bus = Faults(), Bus()
-    ca = CertificateAuthority(validity, pending_order_life)
+    ca = CertificateAuthority(validity, pending_order_life, Limits(limits))
     certs = Certs(
         version=row,
         ca=ca,
@@ -93,16 +105,19 @@ async def open_sandbox(
         is_read_only=read_only,
         wildcards_enabled=wildcards,
     )
-    with _folder_for(socket_path) as path:
+    ca_server = CAServer(ca=ca, certs=certs, clock=clock, retry_after=ari_retry_after)
+    with _folder_for(socket_path) as (path, ca_path):
         failure: Exception | None = None
         has_started = False
-        async with trio.open_nursery() as nursery:
+        async with open_unix_listener(ca_path) as ca_listener, trio.open_nursery() as nursery:
             sandbox = Sandbox(
                 socket_path=path,
+                ca_socket_path=ca_path,
                 version=row,
                 node=node,
                 bus=bus,
                 ca=ca,
+                ca_server=ca_server,
                 certs=certs,
                 faults=faults,
                 daemon=Daemon(
@@ -117,6 +132,7 @@ async def open_sandbox(
                 nursery=nursery,
             )
             try:
+                await nursery.start(serve_http, ca_server.handle, [ca_listener])
                 await sandbox.start()
                 has_started = True
                 yield sandbox
@@ -130,12 +146,14 @@ async def open_sandbox(
 
 
 @contextlib.contextmanager
-def _folder_for(socket_path: str | os.PathLike[str] | None) -> Iterator[Path]:
+def _folder_for(socket_path: str | os.PathLike[str] | None) -> Iterator[tuple[Path, Path]]:
+    """Yield the paths of the two sockets, tailscaled's and the CA's."""
     if socket_path is not None:
-        yield Path(socket_path)
+        path = Path(socket_path)
+        yield path, path.with_name(f"{path.name.removesuffix('.sock')}.ca.sock")
         return
     folder = tempfile.mkdtemp(prefix="tscert-")  # short: a socket's path has at most 107 bytes
     try:
-        yield Path(folder) / "tailscaled.sock"
+        yield Path(folder) / "tailscaled.sock", Path(folder) / "ca.sock"
     finally:
         shutil.rmtree(folder)

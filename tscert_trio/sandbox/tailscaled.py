@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 import trio
 
-from ..http_server import Request, Response, StreamResponse, serve_http
-from ..unix_listener import bind_unix_listener
 from . import admin
 from .bus import Bus, notify
+from .ca_server import DIRECTORY_URL, CAServer, Window
 from .node import NEEDS_LOGIN, NO_STATE, RUNNING, STARTING, STOPPED, Node
+from .run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ..certificate import Certificate
+    from ..http_server import Request, Response, StreamResponse
     from .ca import CertificateAuthority, Order
     from .certs import Certs
     from .daemon import Call, Daemon
@@ -38,17 +40,22 @@ class Sandbox:
 
     socket_path: Path
     """Its Unix socket, which is there while it runs."""
+    ca_socket_path: Path
+    """The Unix socket of the CA, which is there even while tailscaled does not run."""
+    directory_url: ClassVar[str] = DIRECTORY_URL
+    """Of the CA's directory, to be asked for on the CA's socket."""
     version: SandboxVersion
     _node: Node
     _bus: Bus
     _ca: CertificateAuthority
+    _ca_server: CAServer
     _certs: Certs
     _faults: Faults
     _daemon: Daemon
     _refresh_loop: RefreshLoop
     _has_refresh_loop: bool
     _nursery: trio.Nursery
-    _run: _Run | None = attrs.field(default=None, init=False)
+    _run: Run | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._daemon.on_serve_config = self.set_serve_config
@@ -67,6 +74,21 @@ class Sandbox:
     def orders(self) -> list[Order]:
         """Every order that reached the CA, the oldest first."""
         return self._ca.orders
+
+    @property
+    def failed_validations(self) -> list[tuple[datetime, str]]:
+        """When an order became invalid, and for which name, the oldest first."""
+        return self._ca.failed_validations
+
+    @property
+    def directory_calls(self) -> list[datetime]:
+        """When the CA's directory was asked for on the CA's socket, answered or not."""
+        return self._ca_server.directory_calls
+
+    @property
+    def renewal_info_calls(self) -> list[tuple[datetime, str | None]]:
+        """When the CA's socket was asked about a certificate, and of which name; ``None``: not of the CA."""
+        return self._ca_server.renewal_info_calls
 
     @property
     def root_pem(self) -> bytes:
@@ -103,12 +125,22 @@ class Sandbox:
         """Enter or leave the read-only share mode of certificates (``TS_CERT_SHARE_MODE=ro``)."""
         self._certs.is_read_only = read_only
 
-    def set_ari_window(self, domain: str, start: datetime, end: datetime) -> None:
+    def set_ari_window(
+        self, domain: str, start: datetime, end: datetime, explanation_url: str | None = None
+    ) -> None:
         """Let the CA suggest this time for the renewal of the present certificate, or of the first.
 
         tailscaled asks once for each certificate and process, at the first plain call.
         """
-        self._certs.set_window(domain, start, end)
+        self._certs.set_window(domain, Window(start=start, end=end, explanation_url=explanation_url))
+
+    def set_ca_away(self, away: bool = True) -> None:
+        """Let the CA answer everything with status 503: tailscaled asks again until its context ends."""
+        self._ca.is_away = away
+
+    def set_egress_shut(self, shut: bool = True) -> None:
+        """Let nobody reach the CA: tailscaled's requests fail at once, the CA's socket hangs up."""
+        self._ca.is_cut_off = shut
 
     def certificate(self, domain: str) -> Certificate | None:
         """Return the newest stored certificate of a name, valid or not."""
@@ -174,8 +206,7 @@ class Sandbox:
             self._bus.end_all()
             with trio.move_on_after(_DRAIN_SECONDS):
                 await self._bus.wait_until_ended()
-        run.cancel_scope.cancel(reason="the sandbox was stopped")
-        await run.ended.wait()
+        await run.stop()
         self._certs.forget()
 
     async def start(self, *, no_netmap_for: float = 0) -> None:
@@ -189,26 +220,19 @@ class Sandbox:
         if no_netmap_for:
             self._node.has_netmap = False
             self._node.state = NO_STATE
-        self._run = await self._nursery.start(self._serve, no_netmap_for)
+        begin = partial(self._begin, no_netmap_for)
+        self._run = await self._nursery.start(Run().serve, self.socket_path, self._handle, begin)
 
-    async def _serve(
-        self, no_netmap_for: float, task_status: trio.TaskStatus[_Run] = trio.TASK_STATUS_IGNORED
-    ) -> None:
-        run = _Run()
-        listener = bind_unix_listener(self.socket_path)
-        try:
-            with run.cancel_scope:
-                async with trio.open_nursery() as nursery:
-                    self._certs.nursery = nursery
-                    if self._has_refresh_loop:
-                        nursery.start_soon(self._refresh_loop.run)
-                    await nursery.start(serve_http, self._handle, [listener])
-                    task_status.started(run)
-                    if no_netmap_for:
-                        await trio.sleep(no_netmap_for)
-                        self.login()
-        finally:
-            run.ended.set()
+    def _begin(self, no_netmap_for: float, nursery: trio.Nursery) -> None:
+        self._certs.nursery = nursery
+        if self._has_refresh_loop:
+            nursery.start_soon(self._refresh_loop.run)
+        if no_netmap_for:
+            nursery.start_soon(self._login_after, no_netmap_for)
+
+    async def _login_after(self, seconds: float) -> None:
+        await trio.sleep(seconds)
+        self.login()
 
     async def _handle(self, request: Request) -> Response | StreamResponse:
         if request.path.startswith(admin.PREFIX):
@@ -223,11 +247,3 @@ class Sandbox:
     def _publish_change(self) -> None:
         for message in self._node.change_messages():
             self._bus.publish(message)
-
-
-@attrs.define(eq=False)
-class _Run:
-    """From a start to the stop after it."""
-
-    cancel_scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
-    ended: trio.Event = attrs.field(factory=trio.Event)
