@@ -9,7 +9,7 @@ import pytest
 import trio
 from conftest import A, B, C, cert_times, virtual_clock
 
-from tscert_trio import DomainState, Scope
+from tscert_trio import DomainState, LocalClient, ReadOnlyStoreError, Scope
 from tscert_trio.sandbox import Fault
 from tscert_trio.service import serve
 from tscert_trio.settings import Settings
@@ -121,15 +121,30 @@ async def test_names_that_leave_are_given_up_though_another_source_is_not_known_
     assert states(manager) == {}
 
 
-async def test_a_reader_replica_issues_nothing_and_says_why(autojump_clock, sandbox, start, caplog):
+async def test_a_reader_replica_looks_every_five_minutes_orders_nothing_and_says_why(
+    autojump_clock, sandbox, start, caplog
+):
+    """Another replica issues, into a store that both share."""
     sandbox.set_serve_config(config(A))
+    sandbox.set_read_only(True)
     settings = Settings.load({}, {"TS_EXPERIMENTAL_CERT_SHARE": "true", "POD_NAME": "proxy-1"})
-    manager = await start(reader_reason=settings.reader_reason)
-    await trio.sleep(86400)
-    assert states(manager) == {}
-    assert cert_times(sandbox) == []
-    assert "this replica issues no certificate" in caplog.text
+    with caplog.at_level("INFO"):
+        manager = await start(reader_reason=settings.reader_reason)
+    await trio.sleep(1)
+    assert isinstance(manager.statistics()[A].last_error, ReadOnlyStoreError)
+    await trio.sleep(600)
+    assert cert_times(sandbox, A) == pytest.approx([0, 300, 600], abs=1)
+    assert "this replica only reads certificates" in caplog.text
     assert "POD_NAME is 'proxy-1'" in caplog.text
+
+    sandbox.set_read_only(False)  # the other replica issues
+    async with LocalClient(sandbox.socket_path) as other:
+        issued = (await other.cert(A)).leaf
+    sandbox.set_read_only(True)
+    await trio.sleep(301)
+    assert manager.statistics()[A].leaf == issued
+    assert states(manager) == {A: DomainState.ISSUED}
+    assert len(sandbox.orders) == 1
 
 
 async def test_a_tailscaled_that_is_away_at_start_is_no_error(autojump_clock, sandbox, start, caplog):

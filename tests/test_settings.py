@@ -83,6 +83,10 @@ def test_every_option_can_be_set_in_the_environment():
         "retry_factor": "10",
         "retry_max": "3h",
         "issue_timeout": "4m",
+        "state": "/var/lib/x",
+        "ca_directory": "https://ca.example/directory",
+        "no_ari": "true",
+        "ca_limits": "none",
         "log_format": "json",
         "log_level": "debug",
     }

@@ -7,11 +7,13 @@
         await trio.sleep_forever()
 """
 
+from .ari import RenewalInfoClient
 from .cert_manager import CertManager, open_cert_manager
 from .certificate import CertChain, Certificate, CertPair
 from .clock import Clock, system_clock
 from .errors import (
     AccessDeniedError,
+    AccountError,
     AccountMismatchError,
     AlreadyReplacedError,
     ControlError,
@@ -22,28 +24,45 @@ from .errors import (
     NotACertDomainError,
     PausedError,
     ProtocolError,
+    RateLimit,
     RateLimitedError,
     ReadOnlyStoreError,
+    RenewalInfoError,
     ServeConfigError,
     SettingsError,
     SourceError,
+    StaleCertificateError,
+    StateError,
+    StateFolderHeldError,
     StorageError,
     TargetError,
     TscertError,
     UnreachableError,
     ValidationError,
 )
-from .journal import Attempt, Journal, MemoryJournal
+from .journal import Attempt, Journal
 from .localapi import FetchedServeConfig, LocalAPI, LocalClient, Status
-from .schedule import RetryPolicy
+from .schedule import (
+    LETS_ENCRYPT,
+    NO_LIMITS,
+    CALimits,
+    DueReason,
+    Mode,
+    RenewalWindow,
+    RetryPolicy,
+)
 from .serve_config import DomainFilter, Scope, ServeConfig
-from .statistics import CertManagerStatistics, DomainState, DomainStatistics
+from .statistics import CertManagerStatistics, DomainState, DomainStatistics, LimitStatistics
 
 __all__ = [
+    "LETS_ENCRYPT",
+    "NO_LIMITS",
     "AccessDeniedError",
+    "AccountError",
     "AccountMismatchError",
     "AlreadyReplacedError",
     "Attempt",
+    "CALimits",
     "CertChain",
     "CertManager",
     "CertManagerStatistics",
@@ -54,26 +73,35 @@ __all__ = [
     "DomainFilter",
     "DomainState",
     "DomainStatistics",
+    "DueReason",
     "FetchedServeConfig",
     "InvalidDomainError",
     "IssuanceError",
     "IssuanceTimeoutError",
     "Journal",
+    "LimitStatistics",
     "LocalAPI",
     "LocalAPIError",
     "LocalClient",
-    "MemoryJournal",
+    "Mode",
     "NotACertDomainError",
     "PausedError",
     "ProtocolError",
+    "RateLimit",
     "RateLimitedError",
     "ReadOnlyStoreError",
+    "RenewalInfoClient",
+    "RenewalInfoError",
+    "RenewalWindow",
     "RetryPolicy",
     "Scope",
     "ServeConfig",
     "ServeConfigError",
     "SettingsError",
     "SourceError",
+    "StaleCertificateError",
+    "StateError",
+    "StateFolderHeldError",
     "Status",
     "StorageError",
     "TargetError",

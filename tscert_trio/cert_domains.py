@@ -17,10 +17,10 @@ import trio
 from trio_util import AsyncValue
 
 from .errors import LocalAPIError, NotACertDomainError, UnreachableError
+from .hints import Hints
 from .serve_config import some_of
 
 if TYPE_CHECKING:
-    from .hints import Hints
     from .localapi import LocalAPI
 
 __all__ = ["CertDomains", "CertDomainsView"]
@@ -62,9 +62,12 @@ class CertDomains:
 
     def __init__(self, client: LocalAPI, hints: Hints) -> None:
         self._client = client
-        self._hints = hints
+        self.hints = hints
+        """Occasions to look again, whoever gives them."""
         self._view = AsyncValue(CertDomainsView())
         self._waiting = AsyncValue(0)
+        self.changes = Hints()
+        """Told by tailscaled itself: what failed because of it may go well now."""
         self._silent_since: float | None = None
         self._trouble = ""
         self.bus_connected = False
@@ -80,6 +83,9 @@ class CertDomains:
 
         Where that takes longer than it does as a rule, it is logged once.
         """
+        if self.view.lets_through(domain):
+            await trio.lowlevel.checkpoint()
+            return
         self._waiting.value += 1
         try:
             with trio.move_on_after(_SILENT_WAIT_SECONDS):
@@ -113,16 +119,16 @@ class CertDomains:
             try:
                 async with self._client.watch_ipn_bus() as messages:
                     self.bus_connected = True
-                    self._hints.give()
+                    self._tell_change()
                     async for _fields in messages:
-                        self._hints.give()
+                        self._tell_change()
                 _logger.debug("tailscaled ended the IPN bus watch; watching again")
             except LocalAPIError as exc:
                 if self.bus_connected:
                     _logger.debug("the IPN bus watch broke off (%s); watching again", exc)
                 elif isinstance(exc, UnreachableError):  # the question for the CertDomains tells that
                     if failures == 1:
-                        self._hints.give()
+                        self.hints.give()
                 else:
                     trouble = f"cannot watch the IPN bus: {exc}. {exc.meaning} {exc.remedy}"
             finally:
@@ -138,11 +144,11 @@ class CertDomains:
     async def _ask_on_hints(self) -> None:
         failures = 0
         while True:
-            seen = self._hints.count
+            seen = self.hints.count
             failures = 0 if await self._ask() else failures + 1
             await trio.sleep(_MIN_QUERY_INTERVAL)
             at_most = _backoff(failures) - _MIN_QUERY_INTERVAL if failures else math.inf
-            await self._hints.wait(seen, at_most=at_most)
+            await self.hints.wait(seen, at_most=at_most)
 
     async def _poll(self) -> None:
         while True:
@@ -150,7 +156,7 @@ class CertDomains:
             with trio.move_on_after(_POLL_SECONDS) as patience:
                 await self._waiting.wait_value(0)
             if patience.cancelled_caught:
-                self._hints.give()
+                self.hints.give()
 
     async def _ask(self) -> bool:
         try:
@@ -163,12 +169,16 @@ class CertDomains:
             return False
         if self._trouble:
             _logger.info("tailscaled answers")
-            self._hints.give()
+            self._tell_change()
         if names != self.view.names:
             _logger.info("the node may have certificates for %s", some_of(names))
         self._silent_since, self._trouble = None, ""
         self._view.value = CertDomainsView(names=names)
         return True
+
+    def _tell_change(self) -> None:
+        self.changes.give()
+        self.hints.give()
 
     def _no_answer(self, exc: LocalAPIError, *, is_there: bool) -> None:
         if str(exc) != self._trouble:

@@ -1,43 +1,46 @@
-"""One name's life: wait until it is among the CertDomains, ask, sleep, ask again.
+"""One name's life: wait until it is among the CertDomains, ask, look, sleep, ask again.
 
-This is ``runCertLoop`` of tailscale's ``kube/certs/certs.go``; where it does otherwise,
-``docs/design.rst`` says so and why.
+This began as ``runCertLoop`` of tailscale's ``kube/certs/certs.go``; where it does otherwise,
+``docs/design.rst`` says so and why. What to ask next, and when, is decided in :mod:`.schedule`; here it
+is done.
 """
 
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 import attrs
 import trio
 
 from .clock import describe_duration
-from .errors import LocalAPIError, NotACertDomainError, UnreachableError
-from .schedule import is_due, slot_priority
+from .errors import LocalAPIError, NotACertDomainError, StaleCertificateError
+from .schedule import Mode, Request, Step, due_time, next_step, slot_priority
 from .statistics import DomainState, DomainStatistics
 
 if TYPE_CHECKING:
-    from datetime import datetime, timedelta
+    from collections.abc import Callable
+    from datetime import datetime
     from random import Random
 
     from .cert_domains import CertDomains
     from .certificate import Certificate
     from .clock import Clock
-    from .hints import Hints
     from .issuance_gate import IssuanceGate
     from .journal import Journal
     from .localapi import LocalAPI
-    from .schedule import RetryPolicy
+    from .schedule import DomainRecord, Ledger, RetryPolicy
 
 __all__ = ["CertLoop", "LoopContext"]
 
 _logger = logging.getLogger(__name__)
 
-_MIN_RETRY_SECONDS = 1
-"""No failure is followed by another try sooner than this, whatever wakes the loop."""
-_LOOK_AT_CLOCK_SECONDS = 3600
-"""A sleep is cut into pieces, since Trio's clock stands still while the machine sleeps."""
+_SECOND = timedelta(seconds=1)
+_LOOK_PATIENCE = timedelta(seconds=10)
+"""A tailscaled that still has the certificate answers in milliseconds."""
+_LONGEST_NAP = 86400 * 366.0
+_SOON = 1e-4  # seconds: what floats lose over a year
 
 
 @attrs.frozen(kw_only=True)
@@ -46,38 +49,50 @@ class LoopContext:
 
     client: LocalAPI
     cert_domains: CertDomains
-    hints: Hints
-    gate: IssuanceGate
+    order_gate: IssuanceGate
+    look_gate: IssuanceGate
     journal: Journal
+    ledger: Ledger
     retry_policy: RetryPolicy
     refresh_interval: timedelta
     issue_timeout: timedelta
     clock: Clock
     rng: Random
+    mode_of: Callable[[str], Mode]
+    on_news: Callable[[], None]
+    """Called after a new certificate, and after a failure."""
 
 
-class _Seen(NamedTuple):
-    """Generations of what ends a sleep, remembered before a request, so that nothing is lost during it."""
+class _Sent(NamedTuple):
+    """What had happened when a request was sent, so that nothing is lost that happens meanwhile."""
 
-    wakeups: int
-    hints: int
+    wishes: int
+    changes: int
 
 
 @attrs.define(eq=False)
 class CertLoop:
     """Keeps the certificate of one name fresh. :meth:`run` does the work; all else is quick."""
 
-    domain: str
+    record: DomainRecord
     _context: LoopContext
+    _mode: Mode = attrs.field(init=False)
     _state: DomainState = attrs.field(default=DomainState.WAITING, init=False)
-    _leaf: Certificate | None = attrs.field(default=None, init=False)
     _attempts: int = attrs.field(default=0, init=False)
-    _failures: int = attrs.field(default=0, init=False)
-    _last_error: LocalAPIError | None = attrs.field(default=None, init=False)
-    _last_success_at: datetime | None = attrs.field(default=None, init=False)
-    _next_attempt_at: datetime | None = attrs.field(default=None, init=False)
-    _wakeups: int = attrs.field(default=0, init=False)
+    _step: Step | None = attrs.field(default=None, init=False)
+    _wishes: int = attrs.field(default=0, init=False)
+    _is_forced: bool = attrs.field(default=False, init=False)
+    _sent: _Sent | None = attrs.field(default=None, init=False)
+    """While a request is under way."""
     _nap: trio.CancelScope | None = attrs.field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._mode = self._context.mode_of(self.domain)
+
+    @property
+    def domain(self) -> str:
+        """The name."""
+        return self.record.domain
 
     async def run(self) -> NoReturn:
         """Keep the certificate fresh until cancelled, which ends a request at once.
@@ -85,147 +100,277 @@ class CertLoop:
         Raises:
             Exception: a bug only; a request that fails is an outcome.
         """
-        context = self._context
         await self._wait_until_listed()
         while True:
-            before = self._last_error
-            seen = await self._attempt()
-            if self._last_error is None:
-                await self._sleep(context.refresh_interval, seen)
-                continue
-            await self._sleep(self._report_failure(self._last_error, before), seen)
-            if isinstance(self._last_error, NotACertDomainError):
+            step = await self._sleep()
+            if isinstance(self.record.error, NotACertDomainError):
                 await self._wait_until_listed()
+            await (self._look() if step.request is Request.LOOK else self._order())
+            if self._sent is not None:
+                sent, self._sent = self._sent, None
+                if sent.wishes != self._wishes:
+                    self.record.skip_backoff()
+                if sent.changes != self._context.cert_domains.changes.count:
+                    self.tailscaled_changed()
 
-    def wake(self) -> None:
-        """End the present sleep, or the one that follows the attempt under way."""
-        self._wakeups += 1
-        if self._nap is not None:
-            self._nap.cancel()
+    def renew(self, *, is_forced: bool = False) -> None:
+        """Ask now, or right after the request under way; what the CA said stands.
+
+        Args:
+            is_forced: for a new certificate, even if the present one is not due.
+        """
+        self._wishes += 1
+        self._is_forced |= is_forced
+        if self._sent is None:
+            self.record.skip_backoff()
+            self.plan_again()
 
     def tailscaled_changed(self) -> None:
-        """End the present sleep if the failure before it may have passed with a change of tailscaled."""
-        if self._nap is not None and self._may_pass_with_a_change():
+        """Ask soon if the failure before may have passed with a change of tailscaled."""
+        self._resume(self.record.error is not None and self.record.error.passes_with_tailscaled)
+
+    def ca_is_back(self) -> None:
+        """Ask soon if the failure before may have passed with the CA's return."""
+        self._resume(self.waits_for_ca)
+
+    @property
+    def waits_for_ca(self) -> bool:
+        """Whether the last failure may pass with the CA's return."""
+        return self.record.error is not None and self.record.error.passes_with_ca
+
+    def plan_again(self) -> None:
+        """Think again about what is next: the clock, the due time or a limit has changed."""
+        if self._nap is not None:
             self._nap.cancel()
 
     def statistics(self) -> DomainStatistics:
         """Return how the name stands."""
+        record, step = self.record, self._step
         return DomainStatistics(
-            domain=self.domain,
+            domain=record.domain,
             state=self._state,
-            leaf=self._leaf,
+            leaf=record.leaf,
+            window=record.window,
             attempts=self._attempts,
-            failures=self._failures,
-            last_error=self._last_error,
-            last_success_at=self._last_success_at,
-            next_attempt_at=self._next_attempt_at,
+            failures=record.failures,
+            last_error=record.error,
+            last_attempt_at=record.ended_at,
+            last_success_at=record.succeeded_at,
+            next_attempt_at=step.at if step else None,
+            limit=step.limit if step else None,
+            order_at=record.order_at,
+            retry_policy=self._context.retry_policy,
         )
 
-    def _may_pass_with_a_change(self) -> bool:
-        return isinstance(self._last_error, UnreachableError | NotACertDomainError)
+    def _resume(self, may_pass: bool) -> None:
+        if may_pass and self._sent is None:
+            self.record.resume(self._context.clock())
+            self.plan_again()
+
+    def _note_sent(self) -> None:
+        self._attempts += 1
+        self._sent = _Sent(self._wishes, self._context.cert_domains.changes.count)
 
     async def _wait_until_listed(self) -> None:
-        self._state, self._next_attempt_at = DomainState.WAITING, None
+        self._state, self._step = DomainState.WAITING, None
         await self._context.cert_domains.wait_for(self.domain)
 
-    async def _attempt(self) -> _Seen:
-        """Ask once; return what had happened until the request was sent."""
+    def _plan(self, now: datetime) -> Step:
         context = self._context
-        self._state, self._next_attempt_at = DomainState.QUEUED, None
-        priority = slot_priority(context.clock(), self._leaf, self._failures)
-        async with context.gate.slot(priority):
+        return next_step(
+            self.record,
+            now,
+            ledger=context.ledger,
+            refresh_interval=context.refresh_interval,
+            mode=self._mode,
+            is_forced=self._is_forced,
+        )
+
+    async def _sleep(self) -> Step:
+        """Sleep until the next request is due by the wall clock; return it."""
+        while True:
+            now = self._context.clock()
+            step = self._plan(now)
+            seconds = (step.at - now).total_seconds()
+            if seconds <= _SOON:
+                self._step = None
+                return step
+            self._step = step
+            self._state = self._state_while_asleep(step)
+            with trio.CancelScope(deadline=trio.current_time() + min(seconds, _LONGEST_NAP)) as self._nap:
+                await trio.sleep_forever()
+            self._nap = None
+
+    def _state_while_asleep(self, step: Step) -> DomainState:
+        if step.limit is not None:
+            return DomainState.LIMITED
+        return DomainState.ISSUED if self.record.error is None else DomainState.FAILED
+
+    async def _look(self) -> None:
+        """See what tailscaled has. It costs nothing, and it is no order."""
+        context, record = self._context, self.record
+        async with context.look_gate.slot((False, 0, False, 0.0)):
+            self._note_sent()
+            try:
+                leaf = await self._ask(_SECOND, _LOOK_PATIENCE)
+            except LocalAPIError as exc:
+                self._look_failed(_without_frames(exc))
+                return
+        now = context.clock()
+        is_known, before = record.leaf is not None, record.error
+        is_new = record.saw(leaf, now)
+        if is_new and is_known:
+            context.ledger.spend_behind(record, now, is_order=False)
+        if is_new or before is not record.error:
+            context.journal.note_look(record, now, leaf if is_new else None, context.ledger.account)
+        self._report_leaf(leaf, is_new=is_new, before=before)
+        if is_new:
+            context.on_news()
+
+    def _look_failed(self, error: LocalAPIError) -> None:
+        context, record = self._context, self.record
+        now, before = context.clock(), record.error
+        record.failed(error, now, policy=context.retry_policy, rng=context.rng, is_order=False)
+        if error.reached_ca is not False:
+            context.ledger.spend_behind(record, now, is_order=True)
+        context.ledger.heed(record, error, now)
+        is_news = error.counted or str(error) != str(before)
+        if is_news:
+            context.journal.note_look(record, now, error, context.ledger.account)
+        self._report_failure(error, is_news=is_news)
+
+    async def _order(self) -> None:
+        """Ask for a new certificate, within the limits of tailscaled and of the CA."""
+        context, record = self._context, self.record
+        self._state = DomainState.QUEUED
+        priority = slot_priority(context.clock(), record.leaf, record.failures)
+        async with context.order_gate.slot(priority):
+            now = context.clock()
+            step = self._plan(now)  # others may have used a limit up meanwhile
+            if step.request is Request.LOOK or (step.at - now).total_seconds() > _SOON:
+                return
             self._state = DomainState.REQUESTING
-            seen = _Seen(self._wakeups, context.hints.count)
-            self._attempts += 1
-            attempt = context.journal.begin(self.domain, context.clock())
+            self._note_sent()
+            had_valid = record.has_valid_leaf(now)
+            self._is_forced = False
+            context.ledger.take(record, now)
+            number = context.journal.begin(self.domain, step.request, now)
             outcome: Certificate | LocalAPIError
             try:
-                outcome = (await context.client.cert(self.domain, patience=context.issue_timeout)).leaf
+                if step.request is Request.RENEW:
+                    outcome = await self._renew()
+                else:
+                    outcome = await self._issue()
             except LocalAPIError as exc:
                 outcome = _without_frames(exc)
-            context.journal.end(attempt, context.clock(), outcome)
+            except BaseException:  # cancelled, which is no failure; or a bug
+                self._end(number, "cancelled")
+                raise
         if isinstance(outcome, LocalAPIError):
-            self._state, self._last_error = DomainState.FAILED, outcome
-            self._failures += outcome.counted
+            self._order_failed(number, outcome)
         else:
-            self._report_success(outcome)
-            self._state, self._leaf = DomainState.ISSUED, outcome
-            self._last_error, self._failures = None, 0
-            self._last_success_at = context.clock()
-        return seen
+            self._order_succeeded(number, outcome, started_at=now, is_first=not had_valid)
 
-    def _report_success(self, leaf: Certificate) -> None:
-        is_new = self._leaf is None or self._leaf.serial_number != leaf.serial_number
-        last_look = self._last_success_at
-        if not is_new and last_look is not None and is_due(leaf, last_look):
-            _logger.warning(
-                "%s: tailscaled still gives the certificate valid until %s, though it was due at the last "
-                "look; its renewal fails behind its answers, and its log says why.",
-                self.domain,
-                _time(leaf.not_after),
-                extra={"domain": self.domain},
-            )
-        elif is_new or self._last_error is not None:
-            _logger.info(
-                "%s: certificate valid from %s until %s; next look at %s",
-                self.domain,
-                _time(leaf.not_before),
-                _time(leaf.not_after),
-                _time(self._context.clock() + self._context.refresh_interval),
-                extra={"domain": self.domain},
-            )
+    async def _renew(self) -> Certificate:
+        """Have a certificate replaced in the foreground; return what tailscaled gives afterwards.
 
-    def _report_failure(self, error: LocalAPIError, before: LocalAPIError | None) -> timedelta:
-        """Log a failure; return how long to wait after it."""
-        context = self._context
-        wait = context.retry_policy.wait(self._failures if error.counted else 0, context.rng)
+        Right before it is seen which one that is: it may have been replaced meanwhile.
+        """
+        context, record = self._context, self.record
+        old = await self._ask(_SECOND, _LOOK_PATIENCE)
+        now = context.clock()
+        if record.leaf is not None and old.fingerprint != record.leaf.fingerprint and not _is_due(old, now):
+            return old
+        await self._ask(max(old.not_after - now, _SECOND) + _SECOND, context.issue_timeout)
+        new = await self._ask(_SECOND, _LOOK_PATIENCE)
+        if new.fingerprint == old.fingerprint:
+            end = _time(old.not_after)
+            raise StaleCertificateError(
+                f"tailscaled reported a renewal and still gives the certificate valid until {end}"
+            )
+        if _is_due(new, context.clock()):
+            raise StaleCertificateError(
+                f"the new certificate, valid until {_time(new.not_after)}, is due already"
+            )
+        return new
+
+    async def _issue(self) -> Certificate:
+        """Have a certificate issued, unless there is a valid one that was not known."""
+        leaf = await self._ask(_SECOND, self._context.issue_timeout)
+        if leaf.not_after <= self._context.clock():
+            ended = _time(leaf.not_after)
+            raise StaleCertificateError(f"tailscaled gives a certificate that ended at {ended}")
+        return leaf
+
+    async def _ask(self, min_validity: timedelta, patience: timedelta) -> Certificate:
+        client = self._context.client
+        return (await client.cert(self.domain, min_validity=min_validity, patience=patience)).leaf
+
+    def _order_succeeded(
+        self, number: int, leaf: Certificate, *, started_at: datetime, is_first: bool
+    ) -> None:
+        context, record = self._context, self.record
+        now, before = context.clock(), record.error
+        is_new = record.saw(leaf, now)
+        context.ledger.settle_success(record, started_at=started_at, ended_at=now, is_first=is_first)
+        self._end(number, "issued" if is_new else "found")
+        self._report_leaf(leaf, is_new=is_new, before=before)
+        if is_new:
+            context.on_news()
+
+    def _order_failed(self, number: int, error: LocalAPIError) -> None:
+        context, record = self._context, self.record
+        now, before = context.clock(), record.error
+        record.failed(error, now, policy=context.retry_policy, rng=context.rng, is_order=True)
+        context.ledger.settle_failure(record, error, now)
         is_news = error.counted or str(error) != str(before)
-        then = f"Next attempt at {_time(context.clock() + wait)}, in {describe_duration(wait)}."
+        if is_news:
+            self._end(number, type(error).__name__, str(error))
+        else:
+            context.journal.drop(number, record, context.ledger.account)
+        self._report_failure(error, is_news=is_news)
+
+    def _end(self, number: int, outcome: str, text: str | None = None) -> None:
+        context = self._context
+        context.journal.end(number, context.clock(), outcome, text, self.record, context.ledger.account)
+
+    def _report_leaf(self, leaf: Certificate, *, is_new: bool, before: LocalAPIError | None) -> None:
+        if not is_new and before is None:
+            return
+        due = self.record.due()
+        assert due is not None
+        _logger.info(
+            "%s: certificate valid until %s, due at %s (%s)",
+            self.domain,
+            _time(leaf.not_after),
+            _time(due[0]),
+            due[1].value,
+            extra={"domain": self.domain},
+        )
+
+    def _report_failure(self, error: LocalAPIError, *, is_news: bool) -> None:
+        """Log what failed, what that means, what to do, and when it is tried again."""
+        now = self._context.clock()
+        step = self._plan(now)
+        then = f"Next attempt at {_time(step.at)}, in {describe_duration(step.at - now)}."
         _logger.log(
             logging.WARNING if is_news else logging.DEBUG,
             "%s: request failed%s: %s. %s %s %s",
             self.domain,
-            f" (retry {self._failures})" if error.counted else "",
+            f" (retry {self.record.failures})" if error.counted else "",
             str(error).rstrip("."),
             error.meaning,
             error.remedy,
             "Waiting for it." if isinstance(error, NotACertDomainError) else then,
             extra={"domain": self.domain},
         )
-        return wait
-
-    async def _sleep(self, wait: timedelta, seen: _Seen) -> None:
-        """Sleep until a wall-clock deadline, or until something has happened that was not seen before.
-
-        After a failure the sleep takes a second at least, whatever has happened.
-        """
-        seconds = wait.total_seconds()
-        self._next_attempt_at = self._context.clock() + wait
-        at_least = 0.0 if self._last_error is None else min(self._min_retry_seconds(), seconds)
-        await trio.sleep(at_least)
-        is_changed = seen.hints != self._context.hints.count and self._may_pass_with_a_change()
-        if is_changed or seen.wakeups != self._wakeups:
-            return
-        with trio.CancelScope() as self._nap:
-            await _sleep_until(self._next_attempt_at, seconds - at_least, self._context.clock)
-        self._nap = None
-
-    def _min_retry_seconds(self) -> float:
-        # A name that is listed and refused nonetheless would be asked for at every message of the bus.
-        return 60 if isinstance(self._last_error, NotACertDomainError) else _MIN_RETRY_SECONDS
+        if self.waits_for_ca:
+            self._context.on_news()
 
 
-async def _sleep_until(deadline: datetime, at_most: float, clock: Clock) -> None:
-    """Sleep until the wall clock shows ``deadline``, and no longer than ``at_most`` seconds.
-
-    So a machine that was suspended catches up within the hour, and a clock set back delays nothing.
-    """
-    end = trio.current_time() + at_most
-    while True:
-        left = min((deadline - clock()).total_seconds(), end - trio.current_time())
-        if left <= 0:
-            return
-        await trio.sleep(min(left, _LOOK_AT_CLOCK_SECONDS))
+def _is_due(leaf: Certificate, now: datetime) -> bool:
+    """Return whether a certificate is due whose window is not known yet."""
+    return now >= due_time(leaf, None)[0]
 
 
 def _without_frames(error: LocalAPIError) -> LocalAPIError:

@@ -2,33 +2,43 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from random import Random
 from typing import TYPE_CHECKING
 
 import attrs
 import trio
 
+from .ari_watch import RenewalInfoWatch
 from .cert_domains import CertDomains
 from .cert_loop import CertLoop, LoopContext
-from .clock import Clock, system_clock
-from .errors import ServeConfigError
+from .clock import Clock, describe_duration
+from .errors import IssuanceError, ServeConfigError
 from .hints import Hints
 from .issuance_gate import IssuanceGate, slots_of
-from .journal import Journal, MemoryJournal
+from .journal import Journal
 from .localapi import ISSUE_TIMEOUT, LocalAPI
-from .schedule import REFRESH_INTERVAL, RetryPolicy
-from .statistics import CertManagerStatistics
+from .schedule import LETS_ENCRYPT, REFRESH_INTERVAL, CALimits, DomainRecord, Ledger, Mode, RetryPolicy
+from .statistics import CertManagerStatistics, LimitStatistics
+from .wall_clock import default_clock
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
-    from datetime import timedelta
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 
+    from .ari import RenewalInfoSource
     from .serve_config import ServeConfig
 
 __all__ = ["CertManager", "open_cert_manager"]
 
 
+_logger = logging.getLogger(__name__)
+
+_LOOKS_AT_ONCE = 4
+_CLOCK_CHECK_SECONDS = 300
+_CLOCK_SLACK = timedelta(seconds=30)
+_TIDY_INTERVAL = timedelta(days=1)
 _MIN_PASS_INTERVAL = 1  # seconds: a pass over all loops at every message of a busy bus would cost
 
 
@@ -49,11 +59,12 @@ class CertManager:
         self._context = context
         self._running: dict[str, _Running] = {}
         self._ending: dict[str, _Running] = {}
+        self._records: dict[str, DomainRecord] = {}
 
     @property
     def hints(self) -> Hints:
         """Occasions to look again; give one after a change that tailscaled's bus does not tell."""
-        return self._context.hints
+        return self._context.cert_domains.hints
 
     def ensure_cert_loops(self, config: ServeConfig | None) -> None:
         """Start and end cert loops so that the names of a serve config's Services have one each.
@@ -93,14 +104,19 @@ class CertManager:
             running = self._running.pop(domain)
             self._ending[domain] = running
             running.scope.cancel(reason=f"{domain} is no longer wanted")
+            self._context.ledger.leave_queue(domain)
 
-    def renew(self, domain: str) -> None:
-        """Ask for a certificate now, instead of at the next time due.
+    def renew(self, domain: str, *, force: bool = False) -> None:
+        """Ask now, instead of at the end of a backoff; what the CA said, and its limits, stand.
+
+        Args:
+            domain: the name.
+            force: have a new certificate issued, even if the present one is not due.
 
         Raises:
             KeyError: the name has no cert loop.
         """
-        self._running[domain].loop.wake()
+        self._running[domain].loop.renew(is_forced=force)
 
     def statistics(self) -> CertManagerStatistics:
         """Return a frozen snapshot of how all names stand."""
@@ -109,10 +125,55 @@ class CertManager:
             domains=tuple(self._running[domain].loop.statistics() for domain in sorted(self._running)),
             cert_domains=cert_domains.view.names,
             bus_connected=cert_domains.bus_connected,
+            limits=tuple(self._limits()),
         )
 
+    def _limits(self) -> Iterator[LimitStatistics]:
+        ledger, now = self._context.ledger, self._context.clock()
+        limits, account = ledger.limits, ledger.account
+        yield LimitStatistics(
+            name="orders in three hours",
+            scope="this machine",
+            used=limits.orders.used(account.orders_full_at, now),
+            capacity=limits.orders.capacity,
+            is_exceeded=account.hold_until is not None and account.hold_until > now,
+        )
+        for name, tailnet in sorted(account.tailnets.items()):
+            yield LimitStatistics(
+                name="new names in a week",
+                scope=name,
+                used=limits.names_per_tailnet.used(tailnet.full_at, now),
+                capacity=limits.names_per_tailnet.capacity,
+                is_exceeded=tailnet.is_exceeded,
+            )
+
+    def _resume(self) -> None:
+        """Take up what the journal remembers. An attempt that was under way counts as failed."""
+        context = self._context
+        now, ledger = context.clock(), context.ledger
+        memories = context.journal.load()
+        ledger.account, self._records = memories.account, memories.records
+        ledger.clamp(now)
+        for record in self._records.values():
+            record.clamp(now, context.retry_policy)
+            ledger.clamp_record(record, now)
+        for attempt in memories.interrupted:
+            error = IssuanceError("the service was killed during this request; nobody knows how it ended")
+            record = self._records.setdefault(
+                attempt.domain, DomainRecord(domain=attempt.domain, wanted_since=attempt.started_at)
+            )
+            at = min(attempt.started_at, now)
+            ledger.take(record, at)
+            record.failed(error, at, policy=context.retry_policy, rng=context.rng, is_order=True)
+            context.journal.end(attempt.number, now, type(error).__name__, str(error), record, ledger.account)
+
     def _start(self, domain: str) -> None:
-        running = _Running(CertLoop(domain, self._context))
+        record = self._records.get(domain)
+        if record is None:
+            record = DomainRecord(domain=domain, wanted_since=self._context.clock())
+            self._records[domain] = record
+        record.looked_at = None  # a name that comes back is looked at at once
+        running = _Running(CertLoop(record, self._context))
         predecessor = self._ending.get(domain)
         self._running[domain] = running
         self._nursery.start_soon(self._run, running, predecessor, name=f"cert loop {domain}")
@@ -129,13 +190,40 @@ class CertManager:
             if self._ending.get(running.loop.domain) is running:
                 del self._ending[running.loop.domain]
 
-    async def _pass_hints_on(self) -> None:
+    def _loops(self) -> Iterable[CertLoop]:
+        return (running.loop for running in self._running.values())
+
+    async def _pass_changes_on(self) -> None:
+        changes = self._context.cert_domains.changes
         while True:
-            seen = self.hints.count
-            for running in self._running.values():
-                running.loop.tailscaled_changed()
+            seen = changes.count
+            for loop in self._loops():
+                loop.tailscaled_changed()
             await trio.sleep(_MIN_PASS_INTERVAL)
-            await self.hints.wait(seen)
+            await changes.wait(seen)
+
+    async def _watch_clock(self) -> None:
+        """Notice that the machine was suspended, or its clock set, since Trio's clock does not show it."""
+        context = self._context
+        tidied_at = context.clock()
+        while True:
+            wall, monotonic = context.clock(), trio.current_time()
+            await trio.sleep(_CLOCK_CHECK_SECONDS)
+            now = context.clock()
+            drift = now - wall - timedelta(seconds=trio.current_time() - monotonic)
+            if drift < -_CLOCK_SLACK:
+                _logger.warning("the clock was set back by %s", describe_duration(-drift))
+                context.ledger.shift(drift)
+                for record in self._records.values():
+                    record.shift(drift)
+            elif drift > _CLOCK_SLACK:
+                _logger.info("the machine was suspended, or its clock set, for %s", describe_duration(drift))
+            if abs(drift) > _CLOCK_SLACK:
+                for loop in self._loops():
+                    loop.plan_again()
+            if abs(now - tidied_at) >= _TIDY_INTERVAL:
+                context.journal.tidy(now)
+                tidied_at = now
 
 
 @asynccontextmanager
@@ -145,7 +233,10 @@ async def open_cert_manager(
     retry_policy: RetryPolicy = RetryPolicy(),  # noqa: B008 -- frozen
     refresh_interval: timedelta = REFRESH_INTERVAL,
     issue_timeout: timedelta = ISSUE_TIMEOUT,
-    clock: Clock = system_clock,
+    limits: CALimits = LETS_ENCRYPT,
+    renewal_info: RenewalInfoSource | None = None,
+    mode_of: Callable[[str], Mode] = lambda _domain: Mode.KEEPER,
+    clock: Clock | None = None,
     rng: Random | None = None,
     journal: Journal | None = None,
 ) -> AsyncIterator[CertManager]:
@@ -156,34 +247,59 @@ async def open_cert_manager(
     Args:
         client: the LocalAPI; it must outlive the manager.
         retry_policy: how long to wait after a failure.
-        refresh_interval: how long to wait after a success.
-        issue_timeout: how long one request may take, counted from when it is sent.
-        clock: the present time.
+        refresh_interval: how long after a look at a certificate to look again, at most; short-lived ones
+            are looked at more often.
+        issue_timeout: how long one issuance may take, counted from when it is sent.
+        limits: of the CA, which are kept; :data:`NO_LIMITS` for one of your own.
+        renewal_info: asks the CA when to renew; ``None``: two thirds of a life, half of a short one.
+        mode_of: whether certificates for a name are ordered here, or only looked at.
+        clock: the present time; by default the system's, or one that goes with Trio's MockClock.
         rng: the source of jitter; seed it where runs are to be repeatable.
-        journal: remembers attempts; by default the newest thousand, in memory.
+        journal: remembers attempts, waits and limits over a restart; by default only as long as the
+            manager lasts.
 
     Yields:
         The manager, without any name yet.
     """
-    hints = Hints()
-    cert_domains = CertDomains(client, hints)
+    cert_domains = CertDomains(client, Hints())
+    clock = clock or default_clock()
+    own_journal = journal if journal is not None else Journal()
+    watch: RenewalInfoWatch | None = None
+
+    def on_news() -> None:
+        if watch is not None:
+            watch.look_again()
+
     context = LoopContext(
         client=client,
         cert_domains=cert_domains,
-        hints=hints,
-        gate=IssuanceGate(lambda: slots_of(client.capability)),
-        journal=journal if journal is not None else MemoryJournal(),
+        order_gate=IssuanceGate(lambda: slots_of(client.capability)),
+        look_gate=IssuanceGate(lambda: _LOOKS_AT_ONCE),
+        journal=own_journal,
+        ledger=Ledger(limits),
         retry_policy=retry_policy,
         refresh_interval=refresh_interval,
         issue_timeout=issue_timeout,
         clock=clock,
         rng=rng if rng is not None else Random(),  # noqa: S311 -- jitter, no secret
+        mode_of=mode_of,
+        on_news=on_news,
     )
-    async with trio.open_nursery() as nursery:
-        manager = CertManager(nursery, context)
-        nursery.start_soon(cert_domains.run, name="CertDomains")
-        nursery.start_soon(manager._pass_hints_on, name="hints")  # noqa: SLF001 -- its own opener
-        try:
-            yield manager
-        finally:
-            nursery.cancel_scope.cancel(reason="the cert manager is closed")
+    try:
+        async with trio.open_nursery() as nursery:
+            manager = CertManager(nursery, context)
+            manager._resume()  # noqa: SLF001 -- its own opener
+            nursery.start_soon(cert_domains.run, name="CertDomains")
+            nursery.start_soon(manager._pass_changes_on, name="changes")  # noqa: SLF001
+            nursery.start_soon(manager._watch_clock, name="clock")  # noqa: SLF001
+            nursery.start_soon(own_journal.run, name="journal")
+            if renewal_info is not None:
+                watch = RenewalInfoWatch(renewal_info, manager._loops, own_journal, clock)  # noqa: SLF001
+                nursery.start_soon(watch.run, name="renewal information")
+            try:
+                yield manager
+            finally:
+                nursery.cancel_scope.cancel(reason="the cert manager is closed")
+    finally:
+        if journal is None:
+            own_journal.close()

@@ -67,6 +67,12 @@ def _parse_domains(text: str) -> tuple[str, ...]:
     return tuple(check_domain(name) for name in _parse_list(text))
 
 
+def _parse_url(text: str) -> str:
+    if not text.startswith(("https://", "http://")) or not text.isprintable() or " " in text:
+        raise ValueError(f"{text!r} is no URL; write https://…")
+    return text
+
+
 def _one_of(*choices: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if text not in choices:
@@ -157,6 +163,22 @@ OPTIONS = (
     Option(
         field="issue_timeout", flag="--issue-timeout", metavar="DURATION", parse=parse_duration,
         help="how long tailscaled may take for one certificate",
+    ),
+    Option(
+        field="state", flag="--state", metavar="PATH", parse=Path,
+        help="folder for what a restart is to know, such as backoff and limits; :memory: for none",
+    ),
+    Option(
+        field="ca_directory", flag="--ca-directory", metavar="URL", parse=_parse_url,
+        help="directory of the CA, to ask it when to renew, where it is not Let's Encrypt",
+    ),
+    Option(
+        field="no_ari", flag="--no-ari", parse=_parse_flag,
+        help="do not ask the CA when to renew",
+    ),
+    Option(
+        field="ca_limits", flag="--ca-limits", metavar="LIMITS", parse=_one_of("letsencrypt", "none"),
+        help="limits of the CA to keep: letsencrypt, or none for a CA of your own",
     ),
     Option(
         field="log_format", flag="--log-format", metavar="FORMAT", parse=_one_of("text", "json"),

@@ -3,34 +3,67 @@
 from __future__ import annotations
 
 import logging
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import trio
 from trio_util import compose_values
 
+from .ari import RenewalInfoClient
 from .cert_manager import CertManager, open_cert_manager
-from .clock import Clock, system_clock
+from .errors import StateError, StateFolderHeldError
+from .journal import Journal, open_state_folder
 from .localapi import LocalAPI, LocalClient
 from .serve_config import Scope, some_of
+from .settings import MEMORY
 from .sources import DomainSource, FixedNames, NodeName, ServeConfigFile, ServedNames
+from .wall_clock import default_clock
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from random import Random
 
-    from .journal import Journal
+    from .ari import RenewalInfoSource
+    from .clock import Clock
     from .settings import Settings
 
-__all__ = ["serve"]
+__all__ = ["open_journal", "serve"]
 
 _logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def open_journal(settings: Settings) -> Iterator[Journal]:
+    """Open the journal in the state folder of the settings.
+
+    A folder that nobody asked for and that cannot be written is done without.
+
+    Raises:
+        StateFolderHeldError: another service uses the folder.
+        StateError: a folder that was asked for cannot be written.
+    """
+    with ExitStack() as stack:
+        try:
+            journal = stack.enter_context(
+                Journal() if settings.state == MEMORY else open_state_folder(settings.state)
+            )
+        except StateFolderHeldError:
+            raise
+        except StateError as exc:
+            if "state" in settings.origins:
+                raise
+            _logger.warning("%s. A restart will not know what happened before.", exc)
+            journal = stack.enter_context(Journal())
+        yield journal
 
 
 async def serve(
     settings: Settings,
     *,
-    clock: Clock = system_clock,
+    clock: Clock | None = None,
     rng: Random | None = None,
     journal: Journal | None = None,
+    renewal_info: RenewalInfoSource | None = None,
     task_status: trio.TaskStatus[CertManager] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Keep the certificates of all wanted names fresh, until cancelled.
@@ -39,28 +72,37 @@ async def serve(
         settings: what is wanted, and how.
         clock: the present time.
         rng: the source of jitter.
-        journal: remembers attempts.
+        journal: remembers over a restart, see :func:`open_journal`; by default nothing does.
+        renewal_info: asks the CA when to renew; by default as the settings say.
         task_status: started, with the cert manager, when the service works. tailscaled need not be
             there yet.
     """
-    async with (
-        LocalClient(settings.socket, clock=clock) as client,
-        open_cert_manager(
-            client,
-            retry_policy=settings.retry_policy,
-            refresh_interval=settings.refresh_interval,
-            issue_timeout=settings.issue_timeout,
-            clock=clock,
-            rng=rng,
-            journal=journal,
-        ) as manager,
-        trio.open_nursery() as nursery,
-    ):
+    clock = clock or default_clock()
+    async with AsyncExitStack() as stack:
+        if renewal_info is None and not settings.no_ari:
+            renewal_info = await stack.enter_async_context(
+                RenewalInfoClient(settings.ca_directory, clock=clock)
+            )
+        client = await stack.enter_async_context(LocalClient(settings.socket, clock=clock))
+        manager = await stack.enter_async_context(
+            open_cert_manager(
+                client,
+                retry_policy=settings.retry_policy,
+                refresh_interval=settings.refresh_interval,
+                issue_timeout=settings.issue_timeout,
+                limits=settings.limits,
+                renewal_info=renewal_info,
+                mode_of=lambda _domain: settings.mode,
+                clock=clock,
+                rng=rng,
+                journal=journal,
+            )
+        )
+        nursery = await stack.enter_async_context(trio.open_nursery())
         _logger.info("tailscaled's socket is %s", settings.socket)
-        task_status.started(manager)
         if settings.reader_reason is not None:
-            _logger.warning("this replica issues no certificate: %s", settings.reader_reason)
-            await trio.sleep_forever()
+            _logger.info("this replica only reads certificates: %s", settings.reader_reason)
+        task_status.started(manager)
         sources = _sources(settings, client)
         for source in sources:
             nursery.start_soon(source.run, manager.hints, name=type(source).__name__)

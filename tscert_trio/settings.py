@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import os
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from .errors import SettingsError
+from .journal import default_state_folder
 from .localapi import ISSUE_TIMEOUT, default_socket_path
 from .options import OPTIONS, Option
-from .schedule import REFRESH_INTERVAL, RetryPolicy
+from .schedule import LETS_ENCRYPT, NO_LIMITS, REFRESH_INTERVAL, CALimits, Mode, RetryPolicy
 from .serve_config import DomainFilter, Scope
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
-__all__ = ["Settings"]
+__all__ = ["MEMORY", "Settings"]
+
+MEMORY = Path(":memory:")
+"""As :attr:`Settings.state`: nothing is written down."""
 
 _JITTER = 0.1
 
@@ -40,6 +44,10 @@ class Settings:
     retry_factor: float = 2
     retry_max: timedelta = timedelta(hours=24)
     issue_timeout: timedelta = ISSUE_TIMEOUT
+    state: Path = MEMORY
+    ca_directory: str | None = None
+    no_ari: bool = False
+    ca_limits: str = "letsencrypt"
     log_format: str = "text"
     log_level: str = "info"
     reader_reason: str | None = None
@@ -59,7 +67,10 @@ class Settings:
         Raises:
             SettingsError: with every fault at once, each with the option's name and what would be right.
         """
-        values: dict[str, Any] = {"socket": default_socket_path(environ)}
+        values: dict[str, Any] = {
+            "socket": default_socket_path(environ),
+            "state": default_state_folder(environ),
+        }
         origins: dict[str, str] = {}
         faults = []
         for option in OPTIONS:
@@ -85,8 +96,22 @@ class Settings:
     def retry_policy(self) -> RetryPolicy:
         """How long to wait after a failure."""
         return RetryPolicy(
-            initial=self.retry_initial, factor=self.retry_factor, maximum=self.retry_max, jitter=_JITTER
+            initial=self.retry_initial,
+            factor=self.retry_factor,
+            maximum=self.retry_max,
+            jitter=_JITTER,
+            urgency=True,
         )
+
+    @property
+    def limits(self) -> CALimits:
+        """The limits of the CA."""
+        return NO_LIMITS if self.ca_limits == "none" else LETS_ENCRYPT
+
+    @property
+    def mode(self) -> Mode:
+        """Whether this replica orders certificates."""
+        return Mode.KEEPER if self.reader_reason is None else Mode.READER
 
     @property
     def domain_filter(self) -> DomainFilter:

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from .schedule import RetryPolicy, due_time, runway
+
 if TYPE_CHECKING:
     from datetime import datetime
 
     from .certificate import Certificate
     from .errors import LocalAPIError
+    from .schedule import DueReason, RenewalWindow
 
-__all__ = ["CertManagerStatistics", "DomainState", "DomainStatistics"]
+__all__ = ["CertManagerStatistics", "DomainState", "DomainStatistics", "LimitStatistics"]
 
 
 class DomainState(enum.Enum):
@@ -24,11 +27,13 @@ class DomainState(enum.Enum):
     QUEUED = "queued"
     """For a slot: tailscaled issues one certificate at a time before v1.102, here eight from then on."""
     REQUESTING = "requesting"
-    """A request is with tailscaled."""
+    """A request for a new certificate is with tailscaled."""
     ISSUED = "issued"
-    """The last request brought a certificate; sleeps until the next look."""
+    """The certificate was seen, and is not due; sleeps until the next look."""
     FAILED = "failed"
     """The last request failed; sleeps until the next try."""
+    LIMITED = "limited"
+    """A new certificate is wanted, and has to wait for a limit of the CA."""
 
 
 @attrs.frozen(kw_only=True)
@@ -39,15 +44,61 @@ class DomainStatistics:
     state: DomainState
     leaf: Certificate | None
     """The newest certificate seen, valid or not."""
+    window: RenewalWindow | None = None
+    """When the CA suggests to renew it."""
     attempts: int
-    """Requests sent since the loop began."""
+    """Requests sent since the loop began, looks included."""
     failures: int
     """Counted failures in a row."""
     last_error: LocalAPIError | None
-    """Why the last request failed; ``None`` after a success."""
+    """Why the last request failed; ``None`` after a success. It has the class, text, meaning and remedy."""
+    last_attempt_at: datetime | None = None
+    """When the last request ended."""
     last_success_at: datetime | None
+    """When a certificate that is not due was seen last."""
     next_attempt_at: datetime | None
     """When the loop asks next; ``None`` while it waits, queues or asks."""
+    limit: str | None = None
+    """What it waits for until then, where that is a limit of the CA: :attr:`next_attempt_at` is its slot."""
+    order_at: datetime | None = None
+    """Until when failures keep it from ordering."""
+    retry_policy: RetryPolicy = attrs.field(factory=RetryPolicy, repr=False)
+
+    @property
+    def due_at(self) -> datetime | None:
+        """When the certificate is due to be renewed; ``None`` without one."""
+        return due_time(self.leaf, self.window)[0] if self.leaf is not None else None
+
+    @property
+    def due_reason(self) -> DueReason | None:
+        """Why it is due then."""
+        return due_time(self.leaf, self.window)[1] if self.leaf is not None else None
+
+    @property
+    def runway(self) -> int:
+        """How many attempts the present schedule still has before the certificate ends; 999 is enough.
+
+        None where the certificate has ended, or there is none.
+        """
+        if self.leaf is None or self.due_at is None:
+            return 0
+        at = max(filter(None, (self.due_at, self.order_at, self.next_attempt_at)))
+        return runway(self.failures, at, self.leaf.not_after, self.retry_policy)
+
+
+@attrs.frozen(kw_only=True)
+class LimitStatistics:
+    """How one limit of the CA stands, as far as this machine knows."""
+
+    name: str
+    """What it limits, in words."""
+    scope: str
+    """The tailnet, or ``this machine``."""
+    used: int
+    """How much of it this machine has spent, or the CA says is spent."""
+    capacity: int
+    is_exceeded: bool
+    """Whether the CA has said so."""
 
 
 @attrs.frozen(kw_only=True)
@@ -59,6 +110,7 @@ class CertManagerStatistics:
     """The node's CertDomains; ``None`` while unknown."""
     bus_connected: bool
     """Whether the IPN bus is being watched just now."""
+    limits: tuple[LimitStatistics, ...] = ()
 
     def __getitem__(self, domain: str) -> DomainStatistics:
         """Return the statistics of one name.

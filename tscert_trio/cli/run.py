@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import signal
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
 
 from ..errors import SourceError
-from ..service import serve
+from ..service import open_journal, serve
 from ..settings import Settings
 from .logs import configure_logging
 from .systemd import keep_systemd_informed, notify
@@ -17,6 +18,8 @@ from .systemd import keep_systemd_informed, notify
 if TYPE_CHECKING:
     import argparse
     from pathlib import Path
+
+    from ..journal import Journal
 
 __all__ = ["command"]
 
@@ -33,7 +36,8 @@ def command(options: argparse.Namespace) -> int:
         return trio.run(run_demo, settings)
     if _is_no_socket(settings.socket):
         raise SourceError(f"tailscaled's socket {settings.socket}: is no socket; give its own with --socket")
-    trio.run(run_until_signalled, settings)
+    with open_journal(settings) as journal:
+        trio.run(run_until_signalled, settings, journal)
     return 0
 
 
@@ -44,11 +48,11 @@ def _is_no_socket(path: Path) -> bool:
         return False  # nobody can tell; the service will say so
 
 
-async def run_until_signalled(settings: Settings) -> None:
+async def run_until_signalled(settings: Settings, journal: Journal | None = None) -> None:
     """Run the service until SIGTERM or SIGINT."""
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         async with trio.open_nursery() as nursery:
-            manager = await nursery.start(serve, settings)
+            manager = await nursery.start(partial(serve, settings, journal=journal))
             nursery.start_soon(keep_systemd_informed, manager)
             notify("READY=1")
             async for signum in signals:

@@ -1,0 +1,142 @@
+"""Asks the CA, on the CA's own clock, when it wants each certificate renewed, and whether it is there."""
+
+from __future__ import annotations
+
+import logging
+import math
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import trio
+
+from .errors import RenewalInfoError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from .ari import RenewalInfoSource
+    from .cert_loop import CertLoop
+    from .clock import Clock
+    from .journal import Journal
+
+__all__ = ["RenewalInfoWatch"]
+
+_logger = logging.getLogger(__name__)
+
+_PAUSE_AFTER_FAILURE = timedelta(hours=1)
+_PROBE_SECONDS = 300
+_MIN_PASS_INTERVAL = 5
+_PACE_SECONDS = 0.5
+"""Between two questions, so that thousands of names do not come to the CA at once."""
+
+
+class RenewalInfoWatch:
+    """Keeps the renewal windows of all names. :meth:`run` does the work; the CA out of reach changes nothing.
+
+    While requests fail that may pass when the CA is back, it is asked every five minutes whether it is.
+
+    Args:
+        source: asks the CA.
+        loops: returns the present cert loops.
+        journal: remembers the windows.
+        clock: the present time.
+    """
+
+    def __init__(
+        self,
+        source: RenewalInfoSource,
+        loops: Callable[[], Iterable[CertLoop]],
+        journal: Journal,
+        clock: Clock,
+    ) -> None:
+        self._source = source
+        self._loops = loops
+        self._journal = journal
+        self._clock = clock
+        self._new_leaf = trio.Event()
+        self._is_away = False
+
+    def look_again(self) -> None:
+        """Notice a new certificate, or a new failure."""
+        self._new_leaf.set()
+
+    async def run(self) -> None:
+        """Ask until cancelled."""
+        while True:
+            self._new_leaf = trio.Event()
+            await self._ask_about_all()
+            if self._is_wanted_back():
+                await self._probe()
+            await trio.sleep(_MIN_PASS_INTERVAL)  # a look at all names at each news of one would cost
+            with trio.move_on_after(self._seconds_to_next()):
+                await self._new_leaf.wait()
+
+    async def _ask_about_all(self) -> None:
+        for loop in tuple(self._loops()):
+            record, now = loop.record, self._clock()
+            if not record.has_valid_leaf(now) or not self._source.knows(record.leaf):
+                continue
+            if record.window_check_at is None or record.window_check_at <= now:
+                await self._ask_about(loop)
+                await trio.sleep(_PACE_SECONDS)
+
+    async def _ask_about(self, loop: CertLoop) -> None:
+        record = loop.record
+        leaf = record.leaf
+        assert leaf is not None
+        try:
+            info = await self._source.fetch(leaf)
+        except RenewalInfoError as exc:
+            self._failed(exc)
+            record.window_check_at = self._clock() + _PAUSE_AFTER_FAILURE
+            return
+        self._is_back()
+        if record.leaf is not leaf:  # renewed meanwhile
+            return
+        record.window_check_at = self._clock() + info.retry_after
+        if info.window != record.window:
+            record.window = info.window
+            loop.plan_again()
+            if info.window.end < self._clock():
+                _logger.warning(
+                    "%s: the CA wants the certificate renewed now%s",
+                    record.domain,
+                    f", see {info.window.explanation_url}" if info.window.explanation_url else "",
+                    extra={"domain": record.domain},
+                )
+        self._journal.remember(record)
+
+    def _is_wanted_back(self) -> bool:
+        return any(loop.waits_for_ca and self._source.knows(loop.record.leaf) for loop in self._loops())
+
+    async def _probe(self) -> None:
+        try:
+            await self._source.check()
+        except RenewalInfoError as exc:
+            self._failed(exc)
+        else:
+            self._is_back()
+
+    def _failed(self, exc: RenewalInfoError) -> None:
+        if not self._is_away:
+            _logger.warning("cannot ask the CA when to renew: %s. Nothing else depends on it.", exc)
+        self._is_away = True
+
+    def _is_back(self) -> None:
+        if self._is_away:
+            self._is_away = False
+            _logger.info("the CA answers again")
+            for loop in self._loops():
+                loop.ca_is_back()
+
+    def _seconds_to_next(self) -> float:
+        if self._is_wanted_back():
+            return _PROBE_SECONDS
+        now = self._clock()
+        checks = (
+            loop.record.window_check_at
+            for loop in self._loops()
+            if loop.record.leaf is not None and loop.record.has_valid_leaf(now)
+        )
+        waits = [(check - now).total_seconds() for check in checks if check is not None]
+        return max(min(waits, default=math.inf), _PACE_SECONDS)
