@@ -32,7 +32,7 @@ def environment(**variables):
     kept = {
         key: value for key, value in os.environ.items() if not key.startswith(("TS", "POD_NAME", "NOTIFY"))
     }
-    return kept | variables
+    return kept | {"TSCERT_STATE": ":memory:"} | variables
 
 
 def run(*arguments, cwd, **variables):

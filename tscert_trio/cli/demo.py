@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import signal
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import attrs
 import trio
 
+from ..ari import RenewalInfoClient
+from ..localapi.transport import UnixTransport
 from ..sandbox import Fault, open_sandbox
 from ..service import serve
 
@@ -19,6 +22,7 @@ __all__ = ["run_demo"]
 
 _SHOP, _WIKI, _API = (f"{name}.tail1234.ts.net" for name in ("shop", "wiki", "api"))
 _RETRY = timedelta(seconds=3)
+_LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 _END = """
 That was the whole main job, on a fake tailscaled. On a machine of your tailnet, as root:
 
@@ -43,16 +47,26 @@ async def run_demo(settings: Settings) -> int:
 
 
 async def _play(settings: Settings) -> None:
-    async with open_sandbox(cert_domains=[_SHOP, _API]) as sandbox, trio.open_nursery() as nursery:
+    async with (
+        open_sandbox(cert_domains=[_SHOP, _API]) as sandbox,
+        RenewalInfoClient(
+            sandbox.directory_url, transport=UnixTransport(sandbox.ca_socket_path)
+        ) as renewal_info,
+        trio.open_nursery() as nursery,
+    ):
         sandbox.set_serve_config(_serve_config(_SHOP, _WIKI, _API))
         sandbox.add_fault(Fault.control("the DNS provider is away", domain=_API, count=2))
         _say(f"The serve config has {_SHOP}, {_WIKI} and {_API}.")
         _say(f"{_WIKI} is not yet among the names this node may have certificates for (its CertDomains).")
+        sandbox.set_ari_window(
+            _SHOP, _LONG_AGO, _LONG_AGO + timedelta(days=1), "https://ca.example/revoked-by-mistake"
+        )
+        _say(f"The CA wants the first certificate of {_SHOP} replaced at once, as after a revocation.")
         _say(f"For {_API} the control server fails twice, on purpose; here retries come after seconds.")
         settings = attrs.evolve(
             settings, socket=sandbox.socket_path, retry_initial=_RETRY, serve_config=None, reader_reason=None
         )
-        await nursery.start(serve, settings)
+        await nursery.start(partial(serve, settings, renewal_info=renewal_info))
         await trio.sleep(5)
         _say(f"{_WIKI} is approved on the tailnet and becomes a CertDomain.")
         sandbox.set_cert_domains([_SHOP, _WIKI, _API])

@@ -39,4 +39,6 @@ def configure_logging(log_format: str, level: str) -> None:
         # systemd's journal keeps the time itself.
         time = "" if os.environ.get("JOURNAL_STREAM") else "%(asctime)s "
         handler.setFormatter(logging.Formatter(f"{time}%(levelname)-7s %(message)s", "%Y-%m-%d %H:%M:%S%z"))
+    for library in ("httpx", "httpcore"):  # a line for each question to the CA would say nothing
+        logging.getLogger(library).setLevel(logging.WARNING)
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)

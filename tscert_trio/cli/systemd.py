@@ -75,6 +75,9 @@ def status_line(statistics: CertManagerStatistics, now: datetime) -> str:
     line = f"{valid} of {len(domains)} names have a valid certificate"
     if waiting:
         line += f", {waiting} waiting to become CertDomains"
+    limited = [each for each in domains if each.state is DomainState.LIMITED]
+    if limited:
+        line += f", {len(limited)} waiting for a limit of the CA"
     if failed:
         line += f", {len(failed)} failing, such as {failed[0].domain}: {failed[0].last_error}"
     return line[:_STATUS_CHARS]
