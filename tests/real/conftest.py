@@ -66,7 +66,7 @@ def program(request: pytest.FixtureRequest) -> str | RealTailnet:
     if kind == "sandbox":
         return str(version)
     stack: Stack = request.getfixturevalue("stack")
-    return RealTailnet(stack.node(version), stack.admin, version)
+    return RealTailnet(stack, version)
 
 
 @pytest.fixture

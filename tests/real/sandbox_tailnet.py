@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from tscert_trio.ari import RenewalInfoClient
+from tscert_trio.localapi.transport import UnixTransport
 from tscert_trio.sandbox import Fault, Sandbox, Stage, open_sandbox
 
 from .tailnet import CA_IS_DOWN, until
@@ -70,6 +72,11 @@ class SandboxTailnet:
             domain, datetime(2020, 1, 1, tzinfo=UTC), datetime(2020, 1, 2, tzinfo=UTC)
         )
 
+    def renewal_info_client(self) -> RenewalInfoClient:
+        return RenewalInfoClient(
+            self._sandbox.directory_url, transport=UnixTransport(self._sandbox.ca_socket_path)
+        )
+
     async def orders(self, domain: str) -> int:
         return sum(order.domain == domain and order.refused is None for order in self._sandbox.orders)
 
@@ -83,6 +90,12 @@ class SandboxTailnet:
 
 @asynccontextmanager
 async def open_sandbox_tailnet(version: str) -> AsyncIterator[SandboxTailnet]:
-    """Open a sandbox of one release, without CertDomains or serve config."""
-    async with open_sandbox(version, cert_domains=(), issue_delay=0.1, background_renewal=True) as sandbox:
+    """Open a sandbox of one release, without CertDomains or serve config, whose CA is like Pebble."""
+    async with open_sandbox(
+        version,
+        cert_domains=(),
+        issue_delay=0.1,
+        background_renewal=True,
+        pending_order_life=timedelta(0),
+    ) as sandbox:
         yield SandboxTailnet(sandbox, version)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import ssl
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import attrs
+import httpx
 import trio
+
+from tscert_trio.ari import RenewalInfoClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -14,6 +18,7 @@ if TYPE_CHECKING:
 
     from .stack.admin import Admin
     from .stack.node import Node
+    from .stack.stack import Stack
 
 _T = TypeVar("_T")
 
@@ -108,7 +113,13 @@ class Tailnet(Protocol):
         """Undo all of the above."""
 
     async def make_due(self, domain: str) -> None:
-        """Let the CA want the certificate renewed. No plain call for it may have followed its issuance."""
+        """Let the CA want the certificate renewed.
+
+        tailscaled itself learns it only if no plain call for the certificate has followed its issuance.
+        """
+
+    def renewal_info_client(self) -> RenewalInfoClient:
+        """Return a client that asks the CA when to renew; use it as a context manager."""
 
     async def orders(self, domain: str) -> int:
         """Return how many orders for this name the CA has accepted."""
@@ -124,10 +135,14 @@ class Tailnet(Protocol):
 class RealTailnet:
     """Real programs, started by ``stack``."""
 
-    _node: Node
-    _admin: Admin
+    _stack: Stack
     version: str
+    _admin: Admin = attrs.field(init=False)
+    _node: Node = attrs.field(init=False)
     _is_running: bool = attrs.field(default=True, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._admin, self._node = self._stack.admin, self._stack.node(self.version)
 
     @property
     def socket_path(self) -> Path:
@@ -197,6 +212,10 @@ class RealTailnet:
             self._admin.set_renewal_window(leaf, "2020-01-01T00:00:00Z", "2020-01-02T00:00:00Z")
 
         await _in_thread(move_window)
+
+    def renewal_info_client(self) -> RenewalInfoClient:
+        trust = ssl.create_default_context(cafile=str(self._stack.trust))
+        return RenewalInfoClient(self._stack.directory_url, transport=httpx.AsyncHTTPTransport(verify=trust))
 
     async def orders(self, domain: str) -> int:
         log = await _in_thread(self._admin.acme_log)

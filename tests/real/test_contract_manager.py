@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -18,62 +17,27 @@ from tscert_trio import (
     LocalClient,
     NotACertDomainError,
     RateLimitedError,
-    RetryPolicy,
     ServeConfig,
     UnreachableError,
-    open_cert_manager,
 )
 
+from .managers import asked_again, failed, issued, quick_manager
 from .tailnet import Problem, release, service_at, until
-from .wiretap import open_wiretap
+from .wiretap import most_at_once, open_wiretap
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tscert_trio import LocalAPIError
-
     from .tailnet import Tailnet
 
-REFRESH = timedelta(seconds=0.5)
-QUICK_RETRIES = RetryPolicy(initial=timedelta(seconds=0.2), factor=1.5, maximum=timedelta(seconds=0.5))
-HANGING = Problem(status=429, type="rateLimited", detail="too many new orders recently", retry_after=3600)
+HANGING = Problem(status=429, type="rateLimited", detail="too many new orders recently")
 REFUSING = Problem(status=400, type="rejectedIdentifier", detail="forbidden by policy")
-
-
-@asynccontextmanager
-async def quick_manager(
-    client: LocalClient, *, issue_timeout: timedelta = timedelta(seconds=20)
-) -> AsyncIterator[CertManager]:
-    async with open_cert_manager(
-        client, retry_policy=QUICK_RETRIES, refresh_interval=REFRESH, issue_timeout=issue_timeout
-    ) as manager:
-        yield manager
 
 
 @pytest.fixture
 async def manager(client: LocalClient) -> AsyncIterator[CertManager]:
     async with quick_manager(client) as manager:
         yield manager
-
-
-async def issued(manager: CertManager, domain: str) -> int:
-    """Wait until the last request for a name was a success; return the serial number."""
-    await until(lambda: manager.statistics()[domain].state is DomainState.ISSUED)
-    leaf = manager.statistics()[domain].leaf
-    assert leaf is not None
-    assert leaf.names == (domain,)
-    return leaf.serial_number
-
-
-async def failed(manager: CertManager, domain: str, error: type[LocalAPIError]) -> None:
-    """Wait until a request for a name has failed in this way."""
-    await until(lambda: type(manager.statistics()[domain].last_error) is error)
-
-
-async def asked_again(manager: CertManager, domain: str) -> None:
-    """Wait until two further requests for a name have been sent, so that one at least has been answered."""
-    attempts = manager.statistics()[domain].attempts
-    await until(lambda: manager.statistics()[domain].attempts >= attempts + 2)
 
 
 async def test_a_listed_name_is_issued_and_then_only_looked_at(
@@ -130,6 +94,7 @@ async def test_a_name_that_leaves_cert_domains_waits_until_it_returns(
     await tailnet.set_cert_domains(f"stays-{domain}")
     if release(tailnet.version) >= (1, 96):
         await failed(manager, domain, NotACertDomainError)
+        manager.renew(domain)  # else it asks again after a minute, or five
         await until(lambda: manager.statistics()[domain].state is DomainState.WAITING)
         assert manager.statistics()[domain].failures == 0
     else:
@@ -138,23 +103,6 @@ async def test_a_name_that_leaves_cert_domains_waits_until_it_returns(
     await tailnet.set_cert_domains(domain, f"stays-{domain}")
     assert await issued(manager, domain) == serial
     assert await tailnet.orders(domain) == 1
-
-
-async def test_a_due_certificate_is_renewed_once_and_the_new_one_is_seen(
-    tailnet: Tailnet, client: LocalClient, manager: CertManager, domain: str
-) -> None:
-    await tailnet.set_cert_domains(domain)
-    old = (await client.cert(domain)).leaf
-    await tailnet.make_due(domain)
-    manager.ensure_domains({domain})
-
-    def serial() -> int:
-        leaf = manager.statistics()[domain].leaf
-        return leaf.serial_number if leaf else old.serial_number
-
-    await until(lambda: serial() != old.serial_number)
-    await asked_again(manager, domain)
-    assert await tailnet.orders(domain) == 2
 
 
 @pytest.mark.parametrize("kill", [False, True], ids=["SIGTERM", "SIGKILL"])
@@ -168,12 +116,16 @@ async def test_it_survives_that_tailscaled_stops_and_starts(
     await tailnet.stop(kill=kill)
     await failed(manager, domain, UnreachableError)
     manager.ensure_domains({domain, f"later-{domain}"})
-    await asked_again(manager, domain)
+    attempts = manager.statistics()[domain].attempts
+    await until(lambda: manager.statistics()[domain].attempts > attempts)
     assert manager.statistics()[domain].failures == 0
     assert not manager.statistics().bus_connected
 
     await tailnet.start()
     assert await issued(manager, domain) == serial
+    if release(tailnet.version) < (1, 96):  # without a netmap it says that no name is a CertDomain
+        await tailnet.set_cert_domains(domain, f"later-{domain}")
+        manager.renew(f"later-{domain}")
     await issued(manager, f"later-{domain}")
     await until(lambda: manager.statistics().bus_connected)
     assert await tailnet.orders(domain) == 1
@@ -222,8 +174,9 @@ async def test_a_ca_that_hangs_with_429_is_seen_as_what_it_is_and_outlived(
     async with quick_manager(client, issue_timeout=timedelta(seconds=1)) as manager:
         manager.ensure_domains({domain})
         await failed(manager, domain, RateLimitedError)
-        assert manager.statistics()[domain].failures >= 1
+        assert manager.statistics()[domain].failures == 1
         await tailnet.repair()
+        manager.renew(domain)  # else it asks again after an hour
         await issued(manager, domain)
 
 
@@ -241,7 +194,8 @@ async def test_many_names_share_one_bus_watch_and_all_are_issued(tailnet: Tailne
         watches = tap.of("watch-ipn-bus")
         assert [(watch.status, watch.is_open) for watch in watches] == [(200, True)]
         at_once = 8 if release(tailnet.version) >= (1, 102) else 1
-        assert tap.most_at_once("cert/") <= at_once
+        first_calls = [tap.of(f"cert/{name}")[0] for name in domains]  # the others are looks
+        assert most_at_once(first_calls) <= at_once
     assert [await tailnet.orders(name) for name in sorted(domains)] == [1] * len(domains)
 
 

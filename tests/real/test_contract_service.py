@@ -89,6 +89,8 @@ async def test_the_command_issues_and_ends_by_sigterm_with_status_0(tailnet: Tai
                 "run",
                 "--socket",
                 str(tap.socket_path),
+                "--state",
+                ":memory:",
                 "--log-format",
                 "json",
             ],

@@ -35,6 +35,11 @@ class Exchange:
         return self.ended == math.inf
 
 
+def most_at_once(exchanges: list[Exchange]) -> int:
+    """Return how many of these were ever without an answer at once."""
+    return max(sum(other.began <= one.began < other.answered for other in exchanges) for one in exchanges)
+
+
 @attrs.define(eq=False)
 class Wiretap:
     """What has gone through, oldest first."""
@@ -52,11 +57,6 @@ class Wiretap:
     def open(self) -> list[Exchange]:
         """Return the exchanges under way."""
         return [exchange for exchange in self.exchanges if exchange.is_open]
-
-    def most_at_once(self, prefix: str) -> int:
-        """Return how many calls that begin with ``prefix`` were ever without an answer at once."""
-        calls = [one for one in self.exchanges if one.target.startswith(f"/localapi/v0/{prefix}")]
-        return max(sum(other.began <= one.began < other.answered for other in calls) for one in calls)
 
     async def serve(self, client: trio.SocketStream) -> None:
         """Carry one connection, until the server has ended it or the client is gone."""

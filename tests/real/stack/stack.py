@@ -36,6 +36,10 @@ class Stack:
 
     folder: Path
     admin: Admin
+    directory_url: str
+    """Of the CA's ACME front."""
+    trust: Path
+    """What the front's TLS and the CA's certificates are verified with."""
     _environ: Mapping[str, str]
     _control_url: str
     _nodes: dict[str, Node] = attrs.field(factory=dict, init=False)
@@ -102,7 +106,7 @@ def open_stack() -> Iterator[Stack]:
             "TS_DISABLE_PORTMAPPER": "1",
             "TS_PANIC_IF_HIT_MAIN_CONTROL": "1",
         }
-        stack = Stack(folder, admin, environ, addresses["control"])
+        stack = Stack(folder, admin, addresses["acme_directory"], trust, environ, addresses["control"])
         cleanup.callback(stack.close)
         yield stack
 
