@@ -277,7 +277,7 @@ def test_no_key_gets_into_the_file(path):
         journal.note_look(record(leaf=pair.leaf), NOW, error, AccountState())
         written = b"".join(part.read_bytes() for part in path.parent.iterdir())
     assert b"could not write" in written
-    assert pair.leaf.fingerprint.encode() in written
+    assert bytes.fromhex(pair.leaf.fingerprint) in written
     assert not any(line in written for line in secret.splitlines())
 
 
@@ -482,9 +482,7 @@ def test_a_full_disk_is_told_once_and_ends_nothing(path):
     with Journal(path) as journal, logged() as lines:
         used = journal._db.execute("PRAGMA page_count").fetchone()[0]
         journal._db.execute(f"PRAGMA max_page_count = {used}")
-        begun = [
-            journal.begin(record(f"n{n}.ts.net").domain, Request.ISSUE, NOW) for n in range(100, 400)
-        ]
+        begun = [journal.begin(record(f"n{n}.ts.net").domain, Request.ISSUE, NOW) for n in range(100, 400)]
         assert len(lines) == 1
         assert "full" in lines[0]
         assert str(path) in lines[0]
@@ -493,10 +491,11 @@ def test_a_full_disk_is_told_once_and_ends_nothing(path):
         assert 0 < written < 300
         journal._db.execute("PRAGMA max_page_count = 100000")
         with logged(logging.INFO) as good_news:
-            attempt(journal, record(), leaf(2))
-        assert [line for line in good_news if "can be written again" in line]
+            for _ in range(10):  # a full disk lets some writes through, so one is no news
+                attempt(journal, record(), leaf(2))
+        assert len([line for line in good_news if "can be written again" in line]) == 1
     memories, attempts = reopened(path)
-    assert len(attempts) == written + 1
+    assert len(attempts) == written + 10
     assert memories.records[A].leaf == leaf(2)
 
 

@@ -152,17 +152,24 @@ def test_an_order_waits_for_the_ca_and_says_so():
     fail(a, RateLimitedError("429", retry_after=5 * HOUR))
     a.skip_backoff()
     a.looked_at = NOW
-    assert plan(a) == Step(Request.RENEW, NOW + 5 * HOUR, "the CA's Retry-After")
-    assert plan(a, is_forced=True) == Step(Request.RENEW, NOW + 5 * HOUR, "the CA's Retry-After")
-    assert plan(a, refresh=HOUR) == Step(Request.LOOK, NOW + HOUR)
+    assert plan(a) == Step(Request.RENEW, NOW + 5 * HOUR, "the CA's Retry-After", NOW + 5 * HOUR)
+    assert plan(a, is_forced=True) == Step(
+        Request.RENEW, NOW + 5 * HOUR, "the CA's Retry-After", NOW + 5 * HOUR
+    )
+    look_first = Step(Request.LOOK, NOW + HOUR, "the CA's Retry-After", NOW + 5 * HOUR)
+    assert plan(a, refresh=HOUR) == look_first
     assert plan(a, NOW + 6 * HOUR).limit is None
 
 
 def test_an_order_waits_for_a_bucket_and_says_so():
     a = record(attempts_full_at=NOW + 70 * MINUTE)
-    assert plan(a) == Step(Request.ISSUE, NOW + 10 * MINUTE, "the limit on failed validations")
+    assert plan(a) == Step(
+        Request.ISSUE, NOW + 10 * MINUTE, "the limit on failed validations", NOW + 10 * MINUTE
+    )
     a.order_at = NOW + 9 * MINUTE
-    assert plan(a) == Step(Request.ISSUE, NOW + 10 * MINUTE, "the limit on failed validations")
+    assert plan(a) == Step(
+        Request.ISSUE, NOW + 10 * MINUTE, "the limit on failed validations", NOW + 10 * MINUTE
+    )
     a.order_at = NOW + 11 * MINUTE
     assert plan(a) == Step(Request.ISSUE, NOW + 11 * MINUTE)
 
@@ -170,11 +177,11 @@ def test_an_order_waits_for_a_bucket_and_says_so():
 def test_a_wait_for_the_last_certificate_ends_where_the_last_twentieth_begins():
     a = seen(leaf(85.5 * DAY - HOUR), certificates_full_at=NOW + 4 * 33.6 * HOUR)
     limit = "the limit on certificates for the same name"
-    assert plan(a) == Step(Request.RENEW, NOW + HOUR, limit)
+    assert plan(a) == Step(Request.RENEW, NOW + HOUR, limit, NOW + HOUR)
     a.certificates_full_at += 30 * MINUTE
-    assert plan(a) == Step(Request.RENEW, NOW + HOUR, limit)
+    assert plan(a) == Step(Request.RENEW, NOW + HOUR, limit, NOW + HOUR)
     a.certificates_full_at += HOUR
-    assert plan(a) == Step(Request.RENEW, NOW + 90 * MINUTE, limit)
+    assert plan(a) == Step(Request.RENEW, NOW + 90 * MINUTE, limit, NOW + 90 * MINUTE)
 
 
 @pytest.mark.parametrize("certificate", [None, FRESH, DUE, leaf(91 * DAY)])

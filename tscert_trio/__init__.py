@@ -7,7 +7,7 @@
         await trio.sleep_forever()
 """
 
-from .ari import RenewalInfoClient
+from .ari import RenewalInfo, RenewalInfoClient, RenewalInfoSource
 from .cert_manager import CertManager, open_cert_manager
 from .certificate import CertChain, Certificate, CertPair
 from .clock import Clock, system_clock
@@ -45,6 +45,7 @@ from .localapi import FetchedServeConfig, LocalAPI, LocalClient, Status
 from .schedule import (
     LETS_ENCRYPT,
     NO_LIMITS,
+    Bucket,
     CALimits,
     DueReason,
     Mode,
@@ -62,6 +63,7 @@ __all__ = [
     "AccountMismatchError",
     "AlreadyReplacedError",
     "Attempt",
+    "Bucket",
     "CALimits",
     "CertChain",
     "CertManager",
@@ -90,8 +92,10 @@ __all__ = [
     "RateLimit",
     "RateLimitedError",
     "ReadOnlyStoreError",
+    "RenewalInfo",
     "RenewalInfoClient",
     "RenewalInfoError",
+    "RenewalInfoSource",
     "RenewalWindow",
     "RetryPolicy",
     "Scope",

@@ -119,7 +119,8 @@ class RenewalInfoWatch:
 
     def _failed(self, exc: RenewalInfoError) -> None:
         if not self._is_away:
-            _logger.warning("cannot ask the CA when to renew: %s. Nothing else depends on it.", exc)
+            text = str(exc).rstrip(".")
+            _logger.warning("cannot ask the CA when to renew: %s. Nothing else depends on it.", text)
         self._is_away = True
 
     def _is_back(self) -> None:

@@ -100,6 +100,7 @@ class CertLoop:
         Raises:
             Exception: a bug only; a request that fails is an outcome.
         """
+        self._report_what_is_known()
         await self._wait_until_listed()
         while True:
             step = await self._sleep()
@@ -158,6 +159,7 @@ class CertLoop:
             last_success_at=record.succeeded_at,
             next_attempt_at=step.at if step else None,
             limit=step.limit if step else None,
+            limited_until=step.limited_until if step else None,
             order_at=record.order_at,
             retry_policy=self._context.retry_policy,
         )
@@ -264,6 +266,7 @@ class CertLoop:
             except LocalAPIError as exc:
                 outcome = _without_frames(exc)
             except BaseException:  # cancelled, which is no failure; or a bug
+                context.ledger.settle_cancelled(record)
                 self._end(number, "cancelled")
                 raise
         if isinstance(outcome, LocalAPIError):
@@ -311,9 +314,14 @@ class CertLoop:
     ) -> None:
         context, record = self._context, self.record
         now, before = context.clock(), record.error
+        is_known = record.leaf is not None
         is_new = record.saw(leaf, now)
-        context.ledger.settle_success(record, started_at=started_at, ended_at=now, is_first=is_first)
-        self._end(number, "issued" if is_new else "found")
+        is_ours = context.ledger.settle_success(
+            record, started_at=started_at, ended_at=now, is_first=is_first
+        )
+        if is_new and is_known and not is_ours:
+            context.ledger.spend_behind(record, now, is_order=False)
+        self._end(number, "issued" if is_ours else "found")
         self._report_leaf(leaf, is_new=is_new, before=before)
         if is_new:
             context.on_news()
@@ -334,6 +342,22 @@ class CertLoop:
         context = self._context
         context.journal.end(number, context.clock(), outcome, text, self.record, context.ledger.account)
 
+    def _report_what_is_known(self) -> None:
+        record, now = self.record, self._context.clock()
+        if record.error is None:
+            return
+        step = self._plan(now)
+        _logger.warning(
+            "%s: an earlier request failed (retry %d): %s. %s Next attempt at %s%s.",
+            self.domain,
+            record.failures,
+            str(record.error).rstrip("."),
+            _how_it_stands(record, now),
+            _time(step.limited_until or step.at),
+            f" (it waits for {step.limit})" if step.limit else "",
+            extra={"domain": self.domain},
+        )
+
     def _report_leaf(self, leaf: Certificate, *, is_new: bool, before: LocalAPIError | None) -> None:
         if not is_new and before is None:
             return
@@ -350,22 +374,37 @@ class CertLoop:
 
     def _report_failure(self, error: LocalAPIError, *, is_news: bool) -> None:
         """Log what failed, what that means, what to do, and when it is tried again."""
-        now = self._context.clock()
+        now, record = self._context.clock(), self.record
         step = self._plan(now)
-        then = f"Next attempt at {_time(step.at)}, in {describe_duration(step.at - now)}."
+        at = step.limited_until or step.at
+        reason = f" (it waits for {step.limit})" if step.limit else ""
+        then = f"Next attempt at {_time(at)}, in {describe_duration(at - now)}{reason}."
+        level = logging.WARNING if record.has_valid_leaf(now) or record.leaf is None else logging.ERROR
         _logger.log(
-            logging.WARNING if is_news else logging.DEBUG,
-            "%s: request failed%s: %s. %s %s %s",
+            level if is_news else logging.DEBUG,
+            "%s: request failed%s: %s. %s %s %s %s",
             self.domain,
             f" (retry {self.record.failures})" if error.counted else "",
             str(error).rstrip("."),
             error.meaning,
             error.remedy,
+            _how_it_stands(record, now),
             "Waiting for it." if isinstance(error, NotACertDomainError) else then,
             extra={"domain": self.domain},
         )
         if self.waits_for_ca:
             self._context.on_news()
+
+
+def _how_it_stands(record: DomainRecord, now: datetime) -> str:
+    """Say until when it is harmless."""
+    leaf = record.leaf
+    if leaf is None:
+        return "There is no certificate yet."
+    if not record.has_valid_leaf(now):
+        return f"The certificate ENDED at {_time(leaf.not_after)}."
+    days = (leaf.not_after - now).total_seconds() / 86400
+    return f"The present certificate is valid until {_time(leaf.not_after)} ({days:.1f} days)."
 
 
 def _is_due(leaf: Certificate, now: datetime) -> bool:

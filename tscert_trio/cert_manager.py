@@ -165,6 +165,7 @@ class CertManager:
             at = min(attempt.started_at, now)
             ledger.take(record, at)
             record.failed(error, at, policy=context.retry_policy, rng=context.rng, is_order=True)
+            ledger.settle_failure(record, error, now)
             context.journal.end(attempt.number, now, type(error).__name__, str(error), record, ledger.account)
 
     def _start(self, domain: str) -> None:

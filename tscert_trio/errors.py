@@ -217,9 +217,13 @@ class IssuanceTimeoutError(LocalAPIError):
 class AlreadyReplacedError(LocalAPIError):
     """An earlier renewal of this certificate is pending or was lost (``alreadyReplaced``)."""
 
-    meaning = "The CA holds an earlier renewal of this certificate, which tailscaled has lost."
+    meaning = (
+        "The CA holds an earlier renewal of this certificate that was not finished, or tailscaled lost it."
+    )
     remedy = (
-        "Restart tailscaled with TS_DEBUG_ACME_FORCE_RENEWAL=true in its environment, renew, and unset it."
+        "Repair what failed before, if something did: the CA forgets an unfinished renewal within a week. "
+        "Else restart tailscaled with TS_DEBUG_ACME_FORCE_RENEWAL=true in its environment until the next "
+        "attempt."
     )
     reached_ca = True
     counted = True
@@ -240,7 +244,7 @@ class AccountError(LocalAPIError):
     meaning = "The CA does not accept this machine's ACME account, so it issues nothing."
     remedy = (
         "Move acme-account.key.pem out of the folder certs in tailscaled's state folder (its entry out of "
-        "the Kubernetes Secret), restart tailscaled, and renew: it then opens a new account."
+        "the Kubernetes Secret) and restart tailscaled: it then opens a new account."
     )
     reached_ca = True
     counted = True
@@ -268,7 +272,7 @@ class PausedError(LocalAPIError):
     """The CA has paused the name after many failed validations."""
 
     meaning = "The CA issues nothing for this name until a person unpauses it."
-    remedy = "Open the link in the message, then renew."
+    remedy = "Open the link in the message; it is tried again within a day."
     reached_ca = True
     counted = True
 

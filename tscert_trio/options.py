@@ -146,7 +146,7 @@ OPTIONS = (
     ),
     Option(
         field="refresh_interval", flag="--refresh-interval", metavar="DURATION", parse=parse_duration,
-        help="how long after a success to ask again",
+        help="how long after a look at a certificate to look again, at most",
     ),
     Option(
         field="retry_initial", flag="--retry-initial", metavar="DURATION", parse=parse_duration,

@@ -59,7 +59,9 @@ class DomainStatistics:
     next_attempt_at: datetime | None
     """When the loop asks next; ``None`` while it waits, queues or asks."""
     limit: str | None = None
-    """What it waits for until then, where that is a limit of the CA: :attr:`next_attempt_at` is its slot."""
+    """What a new certificate waits for, where that is a limit of the CA."""
+    limited_until: datetime | None = None
+    """Until when: its slot."""
     order_at: datetime | None = None
     """Until when failures keep it from ordering."""
     retry_policy: RetryPolicy = attrs.field(factory=RetryPolicy, repr=False)
@@ -78,11 +80,12 @@ class DomainStatistics:
     def runway(self) -> int:
         """How many attempts the present schedule still has before the certificate ends; 999 is enough.
 
-        None where the certificate has ended, or there is none.
+        0 where the certificate has ended, or there is none.
         """
-        if self.leaf is None or self.due_at is None:
+        if self.leaf is None:
             return 0
-        at = max(filter(None, (self.due_at, self.order_at, self.next_attempt_at)))
+        due = due_time(self.leaf, self.window)
+        at = max(filter(None, (due[0], self.order_at, self.limited_until, self.next_attempt_at)))
         return runway(self.failures, at, self.leaf.not_after, self.retry_policy)
 
 

@@ -126,6 +126,8 @@ def _default_of(option: Option) -> str:
     field = getattr(attrs.fields(Settings), option.field)
     if option.field == "socket":
         return " (default: where this platform has it)"
+    if option.field == "state":
+        return " (default: STATE_DIRECTORY, or this platform's place for such)"
     if field.default in (None, False, ()):
         return ""
     value = field.default

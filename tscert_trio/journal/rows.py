@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS attempts (
     number INTEGER PRIMARY KEY, domain TEXT NOT NULL, request TEXT NOT NULL, started_at REAL NOT NULL,
-    ended_at REAL, outcome TEXT, text TEXT, fingerprint TEXT);
+    ended_at REAL, outcome TEXT, text TEXT, fingerprint BLOB);
 CREATE TABLE IF NOT EXISTS certificates (
-    fingerprint TEXT NOT NULL, domain TEXT NOT NULL, names TEXT NOT NULL, serial TEXT NOT NULL,
+    fingerprint BLOB NOT NULL, domain TEXT NOT NULL, names TEXT, serial BLOB NOT NULL,
     not_before REAL NOT NULL, not_after REAL NOT NULL, issuer TEXT NOT NULL, ari_id TEXT,
     seen_at REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS domains (
-    domain TEXT PRIMARY KEY, wanted_since REAL NOT NULL, fingerprint TEXT, window_start REAL,
+    domain TEXT PRIMARY KEY, wanted_since REAL NOT NULL, fingerprint BLOB, window_start REAL,
     window_end REAL, window_url TEXT, window_check_at REAL, due_at REAL, failures INTEGER NOT NULL,
     repeats INTEGER NOT NULL, error TEXT, error_text TEXT, retry_after REAL, rate_limit TEXT, ended_at REAL,
     succeeded_at REAL, retry_at REAL, order_at REAL, hold_until REAL, attempts_full_at REAL NOT NULL,
@@ -64,10 +64,10 @@ def _moment_or_none(seconds: float | None) -> datetime | None:
 def from_certificate(domain: str, leaf: Certificate, seen_at: datetime) -> tuple[Any, ...]:
     """Return a row of ``certificates``."""
     return (
-        leaf.fingerprint,
+        bytes.fromhex(leaf.fingerprint),
         domain,
-        " ".join(leaf.names),
-        f"{leaf.serial_number:x}",  # longer than SQLite's integers
+        None if leaf.names == (domain,) else " ".join(leaf.names),
+        leaf.serial_number.to_bytes(leaf.serial_number.bit_length() // 8 + 1, "big"),  # too long for INTEGER
         leaf.not_before.timestamp(),
         leaf.not_after.timestamp(),
         leaf.issuer,
@@ -78,14 +78,14 @@ def from_certificate(domain: str, leaf: Certificate, seen_at: datetime) -> tuple
 
 def to_certificate(row: tuple[Any, ...]) -> Certificate:
     """Return what a row of ``certificates`` says."""
-    fingerprint, _domain, names, serial, not_before, not_after, issuer, ari_id, _seen_at = row
+    fingerprint, domain, names, serial, not_before, not_after, issuer, ari_id, _seen_at = row
     return Certificate(
-        names=tuple(names.split()),
-        serial_number=int(serial, 16),
+        names=(domain,) if names is None else tuple(names.split()),
+        serial_number=int.from_bytes(serial, "big"),
         not_before=_moment(not_before),
         not_after=_moment(not_after),
         issuer=issuer,
-        fingerprint=fingerprint,
+        fingerprint=fingerprint.hex(),
         ari_id=ari_id,
     )
 
@@ -98,7 +98,7 @@ def from_record(record: DomainRecord) -> tuple[Any, ...]:
     return (
         record.domain,
         record.wanted_since.timestamp(),
-        leaf and leaf.fingerprint,
+        leaf and bytes.fromhex(leaf.fingerprint),
         window and window.start.timestamp(),
         window and window.end.timestamp(),
         window and window.explanation_url,
@@ -193,5 +193,5 @@ def to_attempt(row: tuple[Any, ...]) -> Attempt:
         ended_at=_moment_or_none(ended_at),
         outcome=outcome,
         text=text,
-        fingerprint=fingerprint,
+        fingerprint=fingerprint and fingerprint.hex(),
     )

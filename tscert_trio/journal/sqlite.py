@@ -35,7 +35,9 @@ _logger = logging.getLogger(__name__)
 
 _KEPT = timedelta(days=400)
 _COMMITS_PER_CHECKPOINT = 1000
-_TIDY_SECONDS = 86400
+_QUIET_SECONDS = 5
+_GOOD_AGAIN_AFTER = 20
+"""Writes in a row: on a full disk some go well."""
 _BROUGHT_ONE = {"issued", "found"}
 _NONSENSE = (sqlite3.Error, ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError)
 """What comes of rows that hold something else than was written."""
@@ -63,6 +65,7 @@ class Journal:
 
     def __init__(self, path: Path | None = None) -> None:
         self._trouble = ""
+        self._good_writes = 0
         self._commits = 0
         self._seen: set[str] = set()
         """Fingerprints of the certificates that are written down."""
@@ -98,7 +101,7 @@ class Journal:
         with self._writing(is_one=True) as db:
             cursor = db.execute(rows.BEGIN_ATTEMPT, (domain, request.value, at.timestamp()))
             number = cursor.lastrowid or 0
-        return 0 if self._trouble else number  # one that was not written down goes to another attempt
+        return number  # noqa: RET504 -- 0 where it could not be written
 
     def end(  # noqa: PLR0917 -- in the order of the columns
         self,
@@ -121,7 +124,7 @@ class Journal:
         """
         leaf = record.leaf if outcome in _BROUGHT_ONE else None
         with self._writing() as db:
-            values = (at.timestamp(), outcome, text, leaf and leaf.fingerprint, number)
+            values = (at.timestamp(), outcome, text, leaf and bytes.fromhex(leaf.fingerprint), number)
             db.execute(rows.END_ATTEMPT, values)
             if leaf is not None:
                 self._write_certificate(db, record.domain, leaf, at)
@@ -152,7 +155,7 @@ class Journal:
             if outcome is not None:
                 is_failure = isinstance(outcome, Exception)
                 name, text = (type(outcome).__name__, str(outcome)) if is_failure else ("found", None)
-                fingerprint = None if isinstance(outcome, Exception) else outcome.fingerprint
+                fingerprint = None if isinstance(outcome, Exception) else bytes.fromhex(outcome.fingerprint)
                 when = at.timestamp()
                 db.execute(rows.NOTE_ATTEMPT, (record.domain, "look", when, when, name, text, fingerprint))
             if record.leaf is not None:
@@ -196,8 +199,11 @@ class Journal:
             await trio.sleep_forever()
         while True:
             await self._checkpoint_wanted.wait()
-            self._checkpoint_wanted = trio.Event()
-            await trio.to_thread.run_sync(self._checkpoint)
+            self._checkpoint_wanted, commits = trio.Event(), -1
+            while commits != self._commits:  # what is written meanwhile keeps the WAL from beginning anew
+                commits = self._commits
+                await trio.to_thread.run_sync(self._checkpoint)
+                await trio.sleep(_QUIET_SECONDS)
 
     def _checkpoint(self) -> None:
         if self._path is None:  # it could not be written any more
@@ -215,7 +221,7 @@ class Journal:
     def _load(self) -> Memories:
         db = self._db
         certificates = {row[0]: rows.to_certificate(row) for row in db.execute(rows.NEWEST_CERTIFICATES)}
-        self._seen, self._limits = set(certificates), ()
+        self._seen, self._limits = {leaf.fingerprint for leaf in certificates.values()}, ()
         records = (rows.to_record(row, certificates) for row in db.execute(rows.ALL_DOMAINS))
         interrupted = db.execute("SELECT * FROM attempts WHERE ended_at IS NULL ORDER BY number").fetchall()
         return Memories(
@@ -255,7 +261,8 @@ class Journal:
         except UNREADABLE as exc:
             self._begin_anew(exc)
         else:
-            if self._trouble:
+            self._good_writes += 1
+            if self._trouble and self._good_writes >= _GOOD_AGAIN_AFTER:
                 _logger.info("the journal can be written again")
                 self._trouble = ""
         self._commits += 1
@@ -281,6 +288,7 @@ class Journal:
         self._db, self._path = begin_anew(self._path, f"is damaged ({exc})")
 
     def _tell(self, exc: Exception) -> None:
+        self._good_writes = 0
         if str(exc) != self._trouble:
             self._trouble = str(exc)
             _logger.error(

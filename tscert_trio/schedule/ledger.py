@@ -86,8 +86,8 @@ class Ledger:
 
     def settle_success(
         self, record: DomainRecord, *, started_at: datetime, ended_at: datetime, is_first: bool
-    ) -> None:
-        """Give back what an attempt did not cost, after an answer.
+    ) -> bool:
+        """Give back what an attempt did not cost, after an answer; return whether it was issued for it.
 
         Args:
             record: with the certificate that came.
@@ -98,16 +98,22 @@ class Ledger:
         tailnet = self._tailnet(record.domain)
         self.leave_queue(record.domain)
         assert record.leaf is not None
-        if not _was_issued(record.leaf.not_before, started_at, ended_at):
+        was_issued = _was_issued(record.leaf.not_before, started_at, ended_at)
+        if not was_issued:
             self._give_back(record, orders=True, certificates=True)
         elif is_first:
             tailnet.full_at = self.limits.names_per_tailnet.take(tailnet.full_at, ended_at)
+        return was_issued
 
     def settle_failure(self, record: DomainRecord, error: LocalAPIError, now: datetime) -> None:
         """Give back what an attempt did not cost, after a failure, and heed what the CA says."""
         is_issued = isinstance(error, StorageError | StaleCertificateError)
         self._give_back(record, orders=error.reached_ca is False, certificates=not is_issued)
         self.heed(record, error, now)
+
+    def settle_cancelled(self, record: DomainRecord) -> None:
+        """Give back what an attempt did not cost that was cut short: tailscaled then ends it unfinished."""
+        self._give_back(record, orders=False, certificates=True)
 
     def heed(self, record: DomainRecord, error: LocalAPIError, now: datetime) -> None:
         """Let other names wait, too, where the CA has limited more than one."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 from datetime import UTC, datetime, timedelta
-from random import Random
 from typing import TYPE_CHECKING
 
 import attrs
@@ -56,7 +55,9 @@ class Step:
     request: Request
     at: datetime
     limit: str | None = None
-    """What it waits for, where that is a limit of the CA."""
+    """What an order that is wanted waits for, where that is a limit of the CA."""
+    limited_until: datetime | None = None
+    """Until when. A look may come first."""
 
 
 def next_step(
@@ -87,7 +88,9 @@ def next_step(
     if mode is Mode.GUEST:
         return look or Step(Request.LOOK, NEVER)
     order = _order(record, now, ledger, is_forced=is_forced)
-    return look if look is not None and look.at < order.at else order
+    if look is None or order.at <= look.at:
+        return order
+    return attrs.evolve(look, limit=order.limit, limited_until=order.limited_until)
 
 
 def _look(record: DomainRecord, now: datetime, at_most: timedelta) -> Step | None:
@@ -107,18 +110,20 @@ def _order(record: DomainRecord, now: datetime, ledger: Ledger, *, is_forced: bo
         due = record.due()
         assert due is not None
         at = now if is_forced else due[0]
+    is_wanted = at <= now
     if record.order_at is not None:
         at = max(at, record.order_at)
     at = _not_at_once(record, at)
     ready_at, limit = ledger.ready_at(record, now, is_forced=is_forced)
-    if ready_at < at:
+    if ready_at < at or not is_wanted:
         limit = None
     at = max(at, ready_at)
+    until = at if limit is not None else None
     if leaf is None or record.is_lost or at > leaf.not_after:
-        return Step(Request.ISSUE, at, limit)
+        return Step(Request.ISSUE, at, limit, until)
     if max(at, now) > leaf.not_after - _BLIND_END:
-        return Step(Request.ISSUE, leaf.not_after + _JUST_AFTER, limit)
-    return Step(Request.RENEW, at, limit)
+        return Step(Request.ISSUE, leaf.not_after + _JUST_AFTER, limit, until)
+    return Step(Request.RENEW, at, limit, until)
 
 
 def _not_at_once(record: DomainRecord, at: datetime) -> datetime:
@@ -138,9 +143,10 @@ def runway(failures: int, next_order_at: datetime, not_after: datetime, policy: 
         not_after: the end.
         policy: the schedule; its jitter is left out.
     """
-    at, attempts, nobody = next_order_at, 0, Random(0)  # noqa: S311 -- not even used
-    calm = attrs.evolve(policy, jitter=0) if policy.jitter else policy
-    while at < not_after and attempts < _RUNWAY_ENOUGH:
-        attempts, failures = attempts + 1, failures + 1
-        at += calm.wait(failures, nobody, at_most=calm.cap(not_after - at))
+    left, attempts = (not_after - next_order_at).total_seconds(), 0
+    wait = policy.seconds(failures + 1)
+    while left > 0 and attempts < _RUNWAY_ENOUGH:  # in floats, since a page may want it of thousands
+        attempts += 1
+        left -= min(wait, policy.cap_seconds(left))
+        wait = min(wait * policy.factor, policy.maximum.total_seconds())
     return attempts

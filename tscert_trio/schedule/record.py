@@ -134,7 +134,7 @@ class DomainRecord:
             self.is_lost = is_order = True
         if error.counted and is_order:
             self.order_at = now + wait
-        else:
+        if not (error.counted and is_order) or error.reached_ca is False:
             self.retry_at = now + wait
         if (hold := hold_after(error)) is not None:
             self.hold_until = now + hold

@@ -30,7 +30,7 @@ __all__ = ["LONGEST_HOLD", "RetryPolicy", "hold_after", "wait_after"]
 
 _HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
 _NO_JITTER_BELOW = _HOUR
-_URGENT_BELOW = timedelta(days=8)
+_URGENT_BELOW = timedelta(days=8).total_seconds()
 _LONG_WITHOUT = timedelta(days=3)
 
 LONGEST_HOLD = timedelta(days=7)
@@ -73,20 +73,29 @@ class RetryPolicy:
             rng: the source of jitter.
             at_most: a shorter limit than :attr:`maximum`, before jitter.
         """
-        wait, longest = self.initial.total_seconds(), min(self.maximum, at_most).total_seconds()
+        return self._drawn_out(min(self.seconds(failures), at_most.total_seconds()), rng)
+
+    def seconds(self, failures: int) -> float:
+        """Return the wait after so many failures in a row, in seconds, without jitter."""
+        wait, longest = self.initial.total_seconds(), self.maximum.total_seconds()
         for _ in range(failures - 1):
             if wait >= longest or self.factor == 1:
                 break
             wait *= self.factor
-        return self._drawn_out(min(wait, longest), rng)
+        return min(wait, longest)
 
     def cap(self, left: timedelta) -> timedelta:
         """Return the longest wait for a certificate of which so much is left; less than nothing: expired."""
+        return timedelta(seconds=self.cap_seconds(left.total_seconds()))
+
+    def cap_seconds(self, left: float) -> float:
+        """Return the same in seconds."""
+        longest = self.maximum.total_seconds()
         if not self.urgency or left > _URGENT_BELOW:
-            return self.maximum
-        if left > timedelta(0):
-            return min(self.maximum, max(left / 8, _HOUR))
-        return min(self.maximum, _HOUR if left > -_LONG_WITHOUT else 6 * _HOUR)
+            return longest
+        if left > 0:
+            return min(longest, max(left / 8, _HOUR.total_seconds()))
+        return min(longest, (1 if left > -_LONG_WITHOUT.total_seconds() else 6) * _HOUR.total_seconds())
 
     def draw_out(self, wait: timedelta, rng: Random) -> timedelta:
         """Return a wait with jitter."""
