@@ -1,15 +1,16 @@
-"""Everything that is checked: ``nox`` runs lint, typing, tests and real; bench is asked for by name."""
+"""Everything that is checked: ``nox`` runs all but httpx2 and bench, which are asked for by name."""
 
 from pathlib import Path
 
 import nox
 
 nox.needs_version = ">=2025.2.9"
-nox.options.sessions = ["lint", "typing", "tests", "real"]
+nox.options.sessions = ["lint", "typing", "tests", "years", "real"]
 nox.options.error_on_missing_interpreters = True
 
 DOCS = sorted(map(str, Path("docs").glob("*.rst")))
 PYPROJECT = nox.project.load_toml("pyproject.toml")
+ELSEWHERE = ("--ignore=tests/real", "--ignore=tests/test_year.py")  # in sessions of their own
 CANCEL_SAFETY = (  # what ruff does not know
     "ASYNC101,ASYNC102,ASYNC103,ASYNC104,ASYNC112,ASYNC118,ASYNC119,ASYNC120,ASYNC121"
 )
@@ -47,12 +48,19 @@ def typing(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """All but the real servers, with warnings as errors and in random order."""
+    """All but the years and the real servers, with warnings as errors and in random order."""
     install(session, "tests")
     session.run("coverage", "erase")
-    pytest(session, "--ignore=tests/real", *(arg for arg in session.posargs if arg != "--no-real"))
+    pytest(session, *ELSEWHERE, *(arg for arg in session.posargs if arg != "--no-real"))
     session.run("coverage", "combine")
     session.run("coverage", "report")
+
+
+@nox.session
+def years(session: nox.Session) -> None:
+    """A year of each kind of trouble, on a virtual clock: minutes in all."""
+    install(session, "tests")
+    session.run("pytest", "-n", "auto", "tests/test_year.py")
 
 
 @nox.session
@@ -74,7 +82,7 @@ def httpx2(session: nox.Session) -> None:
     """Run the tests with httpx's successor in its place: the change to it is one line."""
     install(session, "tests")
     session.install("httpx2")
-    session.run("pytest", "--ignore=tests/real", *session.posargs, env={"TSCERT_TEST_HTTPX2": "1"})
+    session.run("pytest", *ELSEWHERE, *session.posargs, env={"TSCERT_TEST_HTTPX2": "1"})
 
 
 @nox.session
