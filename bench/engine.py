@@ -97,7 +97,7 @@ def measure_journal(*, quick: bool) -> list[Line]:
     """Write down what a year of 5,000 names writes."""
     count = 500 if quick else 5_000
     with short_folder() as folder, short_folder() as other:
-        diary, calm = Diary(folder / "journal"), Diary(other / "journal", pause=0.1)
+        diary, calm = Diary(folder / "journal"), Diary(other / "journal", pause=0.4)
         trio.run(diary.write_year, domains(count))
         trio.run(calm.write_year, domains(count))
     calls, attempts = sorted(diary.calls), len(diary.calls) // 2

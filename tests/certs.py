@@ -8,6 +8,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from tscert_trio.certificate import Certificate
+
 NOT_BEFORE = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -36,3 +38,16 @@ def make_cert(key: ec.EllipticCurvePrivateKey, *names: str, serial: int = 1) -> 
             x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False
         )
     return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
+
+
+def facts(names, not_before, life, *, serial_number=1, fingerprint="00" * 32, issuer="CN=CA", ari_id=None):
+    """Return the facts of a certificate that there is not."""
+    return Certificate(
+        names=names,
+        serial_number=serial_number,
+        not_before=not_before,
+        not_after=not_before + life,
+        issuer=issuer,
+        fingerprint=fingerprint,
+        ari_id=ari_id,
+    )

@@ -15,7 +15,7 @@ from pathlib import Path
 import attrs
 import pytest
 import trio
-from certs import key_pem, make_cert, make_key
+from certs import facts, key_pem, make_cert, make_key
 from hypothesis import given, settings, strategies as st
 
 from tscert_trio import Certificate, CertPair, errors
@@ -30,13 +30,13 @@ A, B = "a.tail1234.ts.net", "b.tail1234.ts.net"
 
 
 def leaf(number=1, born=NOW, life=90 * DAY):
-    return Certificate(
-        names=(A, f"*.{A}"),
+    return facts(
+        (A, f"*.{A}"),
+        born,
+        life,
         serial_number=number,
-        not_before=born,
-        not_after=born + life,
-        issuer="CN=E7,O=Let's Encrypt,C=US",
         fingerprint=f"{number:064x}",
+        issuer="CN=E7,O=Let's Encrypt,C=US",
         ari_id="aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE",
     )
 
@@ -478,6 +478,23 @@ def test_files_with_bytes_that_have_turned_are_read_or_set_aside(original, turne
     try_files(*map(bytes, parts))
 
 
+def test_a_journal_that_cannot_be_written_at_the_start_is_read_and_left_as_it_is(path):
+    """As on a disk that is full, or read-only: nothing is said against the file."""
+    with Journal(path) as journal:
+        attempt(journal, record(), leaf(1))
+    content = path.read_bytes()
+    path.with_name(f"{path.name}-wal").mkdir()  # SQLite cannot make its WAL
+    with logged() as lines, Journal(path) as journal:
+        assert journal.load().records[A].leaf == leaf(1)
+        newer = leaf(2, born=NOW + DAY)
+        attempt(journal, record(), newer)
+        assert journal.load().records[A].leaf == newer
+        assert len(lines) == 1
+        assert f"the journal {path} cannot be written" in lines[0]
+    assert path.read_bytes() == content
+    assert {part.name for part in path.parent.iterdir()} == {path.name, f"{path.name}-wal"}
+
+
 def test_a_full_disk_is_told_once_and_ends_nothing(path):
     with Journal(path) as journal, logged() as lines:
         used = journal._db.execute("PRAGMA page_count").fetchone()[0]
@@ -577,7 +594,7 @@ def test_where_no_file_can_be_written_the_service_goes_on_without(tmp_path):
         attempt(journal, record(), leaf())
         journal._checkpoint()
         assert len(journal.attempts()) == 1
-    assert "going on without" in lines[-1]
+    assert "cannot be written" in lines[-1]
     assert not path.exists()
 
 

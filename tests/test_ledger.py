@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from certs import facts
 
 from tscert_trio import Certificate, errors
 from tscert_trio.errors import RateLimit, RateLimitedError
@@ -17,14 +18,7 @@ ELSEWHERE = "a.tail9.ts.net"
 
 
 def leaf(not_before, life=90 * DAY):
-    return Certificate(
-        names=(A,),
-        serial_number=1,
-        not_before=not_before,
-        not_after=not_before + life,
-        issuer="CN=CA",
-        fingerprint="00" * 32,
-    )
+    return facts((A,), not_before, life)
 
 
 def record(domain=A, certificate=None):

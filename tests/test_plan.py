@@ -6,9 +6,10 @@ from random import Random
 
 import attrs
 import pytest
+from certs import facts
 from hypothesis import given, settings, strategies as st
 
-from tscert_trio import Certificate, RetryPolicy, errors
+from tscert_trio import RetryPolicy, errors
 from tscert_trio.errors import RateLimit, RateLimitedError
 from tscert_trio.journal import Journal
 from tscert_trio.schedule import (
@@ -32,14 +33,7 @@ A = "a.tail1234.ts.net"
 
 
 def leaf(age, life=90 * DAY, fingerprint="00" * 32):
-    return Certificate(
-        names=(A,),
-        serial_number=1,
-        not_before=NOW - age,
-        not_after=NOW - age + life,
-        issuer="CN=CA",
-        fingerprint=fingerprint,
-    )
+    return facts((A,), NOW - age, life, fingerprint=fingerprint)
 
 
 FRESH, DUE = leaf(10 * DAY), leaf(70 * DAY)

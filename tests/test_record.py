@@ -5,8 +5,9 @@ from random import Random
 
 import attrs
 import pytest
+from certs import facts
 
-from tscert_trio import Certificate, RetryPolicy, errors
+from tscert_trio import RetryPolicy, errors
 from tscert_trio.errors import RateLimitedError
 from tscert_trio.schedule import DomainRecord, RenewalWindow
 
@@ -17,14 +18,7 @@ A, B = "a.tail1234.ts.net", "b.tail1234.ts.net"
 
 def leaf(age, fingerprint="00" * 32):
     """Return a certificate of 90 days, due after 60."""
-    return Certificate(
-        names=(A,),
-        serial_number=1,
-        not_before=NOW - age,
-        not_after=NOW - age + 90 * DAY,
-        issuer="CN=CA",
-        fingerprint=fingerprint,
-    )
+    return facts((A,), NOW - age, 90 * DAY, fingerprint=fingerprint)
 
 
 OLD, DUE, NEW = leaf(10 * DAY), leaf(70 * DAY), leaf(timedelta(0), "ff" * 32)

@@ -4,9 +4,9 @@ import hashlib
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from certs import facts
 from hypothesis import given, strategies as st
 
-from tscert_trio import Certificate
 from tscert_trio.schedule import REFRESH_INTERVAL, DueReason, RenewalWindow, due_time
 from tscert_trio.schedule.renewal import last_twentieth, look_interval, share_of
 
@@ -16,14 +16,7 @@ FIRST, LAST, MIDDLE = "0" * 64, "f" * 64, "8" + "0" * 63
 
 
 def leaf(life, fingerprint=FIRST):
-    return Certificate(
-        names=("a.ts.net",),
-        serial_number=1,
-        not_before=BORN,
-        not_after=BORN + life,
-        issuer="CN=CA",
-        fingerprint=fingerprint,
-    )
+    return facts(("a.ts.net",), BORN, life, fingerprint=fingerprint)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
-from tscert_trio import Certificate
+from certs import facts
+
 from tscert_trio.schedule import slot_priority
 
 DAY = timedelta(days=1)
@@ -10,14 +11,7 @@ NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
 
 def leaf(life, left):
-    return Certificate(
-        names=("a.ts.net",),
-        serial_number=1,
-        not_before=NOW + left - life,
-        not_after=NOW + left,
-        issuer="CN=CA",
-        fingerprint="00",
-    )
+    return facts(("a.ts.net",), NOW + left - life, life)
 
 
 def test_slots_go_to_the_dying_then_to_the_least_failed_then_to_the_missing_then_to_the_shortest():

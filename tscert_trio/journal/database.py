@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+from contextlib import closing
 from pathlib import Path
+from urllib.parse import quote
 
 from . import rows
 
@@ -13,6 +15,7 @@ __all__ = ["UNREADABLE", "begin_anew", "open_database"]
 _logger = logging.getLogger(__name__)
 
 _VERSION = 1
+_WAL_BYTES = 1 << 22
 
 UNREADABLE = (sqlite3.DatabaseError, UnicodeDecodeError)
 """What damage raises; the second where a message of SQLite's quotes the file."""
@@ -29,6 +32,8 @@ def open_database(path: Path | None) -> tuple[sqlite3.Connection, Path | None]:
     """
     try:
         db = _connect(path)
+    except sqlite3.OperationalError as exc:  # the disk is full, or read-only: the file may be good
+        return _copy_into_memory(path, exc), None
     except UNREADABLE as exc:
         return begin_anew(path, f"is damaged ({exc})")
     if why := _why_unusable(db):
@@ -69,6 +74,24 @@ def begin_anew(path: Path | None, why: str) -> tuple[sqlite3.Connection, Path | 
         return _connect_anew(None), None
 
 
+def _copy_into_memory(path: Path | None, exc: Exception) -> sqlite3.Connection:
+    """Go on with what can be read of a file that cannot be written, and leave it as it is."""
+    _logger.error(
+        "the journal %s cannot be written (%s): going on, but a restart would not know what happens now",
+        path,
+        exc,
+    )
+    db = _connect_anew(None)
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True)) as file:
+            if _why_unusable(file) is None:
+                file.backup(db)
+    except UNREADABLE:
+        db.close()
+        return _connect_anew(None)
+    return db
+
+
 def _connect(path: Path | None) -> sqlite3.Connection:
     db = sqlite3.connect(path or ":memory:", isolation_level=None, timeout=0.1)
     try:
@@ -76,6 +99,7 @@ def _connect(path: Path | None) -> sqlite3.Connection:
         if path is not None:
             db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = NORMAL")
+        db.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES:d}")  # after a burst
         db.execute("PRAGMA wal_autocheckpoint = 0")  # it would wait for the disk; see Journal.run
     except UNREADABLE:
         db.close()

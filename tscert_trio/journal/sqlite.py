@@ -35,7 +35,7 @@ _logger = logging.getLogger(__name__)
 
 _KEPT = timedelta(days=400)
 _COMMITS_PER_CHECKPOINT = 1000
-_QUIET_SECONDS = 5
+_QUIET_SECONDS, _LONGEST_NOISE_SECONDS = 0.1, 5
 _GOOD_AGAIN_AFTER = 20
 """Writes in a row: on a full disk some go well."""
 _BROUGHT_ONE = {"issued", "found"}
@@ -203,6 +203,14 @@ class Journal:
             while commits != self._commits:  # what is written meanwhile keeps the WAL from beginning anew
                 commits = self._commits
                 await trio.to_thread.run_sync(self._checkpoint)
+                await self._wait_for_quiet()
+
+    async def _wait_for_quiet(self) -> None:
+        """Wait until nothing is being written, but not for long: a checkpoint costs more than a commit."""
+        with trio.move_on_after(_LONGEST_NOISE_SECONDS):
+            before = -1
+            while before != self._commits:
+                before = self._commits
                 await trio.sleep(_QUIET_SECONDS)
 
     def _checkpoint(self) -> None:
