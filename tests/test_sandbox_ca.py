@@ -11,6 +11,7 @@ import trio
 from conftest import EPOCH, A, B, virtual_clock
 from raw_client import CutOffError, ask, ask_cert, open_exchange
 
+from tscert_trio import RenewalInfoClient
 from tscert_trio.certificate import CertChain
 from tscert_trio.sandbox import VERSIONS, Fault, Stage, open_sandbox
 
@@ -279,3 +280,13 @@ async def test_a_certificate_of_the_future_is_not_valid(autojump_clock):
             (EPOCH + timedelta(days=1), None),
             (EPOCH + timedelta(days=1, seconds=-1), None),
         ]
+
+
+async def test_a_ca_with_a_port_says_over_tcp_when_to_renew(autojump_clock):
+    """For a service in another process: its option --ca-directory is a URL."""
+    async with open_sandbox(cert_domains=[A], clock=virtual_clock, ca_port=0) as sandbox:
+        await ask_cert(sandbox, A)
+        assert sandbox.directory_url.startswith("http://127.0.0.1:")
+        async with RenewalInfoClient(sandbox.directory_url, clock=virtual_clock) as client:
+            info = await client.fetch(sandbox.certificate(A))
+    assert info.window.start < info.window.end

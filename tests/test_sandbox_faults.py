@@ -250,6 +250,8 @@ async def test_a_fault_in_the_issuance_waits_for_an_issuance(newest):
 
 
 def test_a_fault_is_made_of_json():
+    made = Fault.from_json({"make": "hang", "at": "order", "count": 1})
+    assert made == Fault.hang(at=Stage.ORDER, count=1)
     fields = {"kind": "problem", "at": "order", "type": "caa", "text": "no", "count": 1, "domain": A}
     assert Fault.from_json(fields) == Fault.problem("caa", "no", count=1, domain=A, status=500)
     answer = Fault.from_json({"kind": "answer", "status": 418, "body": "tea", "headers": {"X": "1"}})
@@ -257,7 +259,8 @@ def test_a_fault_is_made_of_json():
 
 
 @pytest.mark.parametrize(
-    "fields", [{}, {"kind": "earthquake"}, {"kind": "hang", "at": "home"}, {"kind": "hang", "x": 1}]
+    "fields",
+    [{}, {"kind": "earthquake"}, {"kind": "hang", "at": "home"}, {"kind": "hang", "x": 1}, {"make": "fault"}],
 )
 def test_fields_that_make_no_fault(fields):
     with pytest.raises(ValueError, match=r"fault|valid"):

@@ -18,11 +18,11 @@ __all__ = ["add_arguments", "command"]
 
 _TRY = """\
 try, in another terminal:
-  tscert-trio run --socket {socket} {domain}
+  tscert-trio run --state :memory: --socket {socket} --ca-directory {directory} {domain}
 and let things happen (all of it: python -m pydoc tscert_trio.sandbox.admin):
   alias sandbox='curl --unix-socket {socket} http://localhost/sandbox/v0'
   sandbox/cert-domains -X PUT -d '["{domain}", "shop.tail1234.ts.net"]'
-  sandbox/faults -X POST -d '{{"kind": "error", "at": "set-dns", "text": "away", "count": 2}}'
+  sandbox/faults -X POST -d '{{"make": "control", "text": "the DNS provider is away", "count": 2}}'
   sandbox/stop -X POST -d '{{"seconds": 20}}'"""
 
 
@@ -40,6 +40,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DOMAIN",
         action="append",
         help="a CertDomain of the node; may be given more than once (default: box.tail1234.ts.net)",
+    )
+    parser.add_argument(
+        "--ca-port",
+        metavar="PORT",
+        type=int,
+        default=0,
+        help="where on 127.0.0.1 its CA says when to renew (default: a free port)",
     )
     parser.add_argument(
         "--validity", metavar="DURATION", default="90d", help="life of a certificate (default: 90d)"
@@ -61,15 +68,21 @@ def command(options: argparse.Namespace) -> int:
         domains = tuple(options.cert_domain or ("box.tail1234.ts.net",))
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             async with open_sandbox(
-                options.tailscaled, cert_domains=domains, socket_path=options.socket, validity=validity
+                options.tailscaled,
+                cert_domains=domains,
+                socket_path=options.socket,
+                validity=validity,
+                ca_port=options.ca_port,
             ) as sandbox:
                 print(f"sandbox of tailscaled {options.tailscaled} on {sandbox.socket_path}")
-                print(_TRY.format(socket=sandbox.socket_path, domain=domains[0]), flush=True)
+                fields = {"directory": sandbox.directory_url, "domain": domains[0]}
+                print(_TRY.format(socket=sandbox.socket_path, **fields), flush=True)
                 async for _signum in signals:
                     return
 
     try:
         trio.run(main)
     except OSError as exc:
-        raise TargetError(f"cannot listen on {options.socket}: {exc.strerror or exc}") from None
+        port = f" or 127.0.0.1:{options.ca_port}" if options.ca_port else ""
+        raise TargetError(f"cannot listen on {options.socket}{port}: {exc.strerror or exc}") from None
     return 0

@@ -5,7 +5,8 @@ Under ``/sandbox/v0/``; bodies are JSON, times RFC 3339:
 ============================  ==========================================================================
 ``PUT cert-domains``          a list of names
 ``PUT serve-config``          a serve config, or ``null``
-``POST faults``               the fields of a `Fault`, its enumerations by value; ``DELETE``: repair all
+``POST faults``               ``{"make": "validation", "count": 2}``: one of the constructors of `Fault`, and
+                              what it takes; or the fields of a `Fault`. ``DELETE``: repair all
 ``GET calls``, ``GET orders`` what has happened
 ``POST ari-window``           ``{"domain": …, "start": …, "end": …, "explanation_url": …}``
 ``PUT ca-away``               ``{"away": true}``

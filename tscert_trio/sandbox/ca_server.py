@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["DIRECTORY_URL", "CAServer", "Window"]
 
-_ROOT = "http://ca.sandbox"
+_HOST = "ca.sandbox"
 _RENEWAL_INFO = "/renewal-info/"
-DIRECTORY_URL = f"{_ROOT}/directory"
+DIRECTORY_URL = f"http://{_HOST}/directory"
 
 
 @attrs.frozen(kw_only=True)
@@ -50,7 +50,7 @@ class Window:
 
 @attrs.define(eq=False, kw_only=True)
 class CAServer:
-    """Answers requests on the CA's own socket."""
+    """Answers requests on the CA's own sockets."""
 
     ca: CertificateAuthority
     certs: Certs
@@ -75,7 +75,8 @@ class CAServer:
         if request.method != "GET":
             return _problem_response(AcmeError("malformed", "Method not allowed", status=405))
         if request.path == "/directory":
-            return json_response({"newOrder": f"{_ROOT}/new-order", "renewalInfo": f"{_ROOT}/renewal-info"})
+            root = f"http://{request.headers.get('host', _HOST)}"
+            return json_response({"newOrder": f"{root}/new-order", "renewalInfo": f"{root}/renewal-info"})
         if leaf is None:
             return _problem_response(
                 AcmeError("malformed", "Requested certificate was not found", status=404)

@@ -58,6 +58,13 @@ class Where(TypedDict, total=False):
     count: int | None
 
 
+MAKERS = (
+    "answer", "garbage_body", "large_body", "cut_body", "connection_reset", "delay", "hang", "problem",
+    "rate_limited", "validation", "account_mismatch", "account_status", "control", "storage",
+)  # fmt: skip
+"""The constructors of `Fault`, by name."""
+
+
 @attrs.frozen(kw_only=True)
 class Fault:
     """One thing that goes wrong, as often as ``count`` says.
@@ -227,13 +234,24 @@ class Fault:
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Fault:
-        """Make a fault of its fields.
+        """Make a fault of its fields, or of one of the constructors above and what that takes.
+
+        Args:
+            fields: such as ``{"kind": "error", "at": "set-dns", "text": "away"}``, or
+                ``{"make": "validation", "domain": "a.tail1234.ts.net", "count": 2}``.
 
         Raises:
             ValueError: a field is unknown, missing, or has a wrong value.
         """
         values = dict(fields)
         try:
+            if (maker := values.pop("make", None)) is not None:
+                if maker not in MAKERS:
+                    raise ValueError(f"no such fault: {maker!r}; there are {', '.join(MAKERS)}")
+                if "at" in values:
+                    values["at"] = Stage(values["at"])
+                made: Fault = getattr(cls, maker)(**values)
+                return made
             values["kind"] = FaultKind(values["kind"])
             values["at"] = Stage(values.get("at", "request"))
             values["body"] = str(values.get("body", "")).encode()

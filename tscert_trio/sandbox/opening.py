@@ -17,7 +17,7 @@ from ..unix_listener import open_unix_listener
 from ..wall_clock import default_clock
 from .bus import Bus
 from .ca import CertificateAuthority
-from .ca_server import CAServer
+from .ca_server import DIRECTORY_URL, CAServer
 from .certs import Certs
 from .daemon import Daemon
 from .fault_list import Faults
@@ -53,6 +53,7 @@ async def open_sandbox(
     pending_order_life: timedelta = timedelta(days=7),
     ari_retry_after: int = 21600,
     limits: bool = False,
+    ca_port: int | None = None,
 ) -> AsyncIterator[Sandbox]:
     """Run a fake tailscaled while the context lasts. It runs, logged in, when the context is entered.
 
@@ -77,10 +78,12 @@ async def open_sandbox(
             begun and not completed. Let's Encrypt: 7 days; Pebble: 0.
         ari_retry_after: after how many seconds the CA wants to be asked again when to renew.
         limits: whether the CA has Let's Encrypt's limits (:mod:`tscert_trio.sandbox.limits`).
+        ca_port: where on 127.0.0.1 the CA listens besides, for programs that cannot ask on a Unix socket;
+            0: a free port.
 
     Raises:
         ValueError: an unknown version.
-        OSError: the socket cannot be bound.
+        OSError: a socket cannot be bound.
     """
     clock = clock or default_clock()
     row = VERSIONS.get(version) if isinstance(version, str) else version
@@ -110,9 +113,12 @@ async def open_sandbox(
         failure: Exception | None = None
         has_started = False
         async with open_unix_listener(ca_path) as ca_listener, trio.open_nursery() as nursery:
+            listeners = [] if ca_port is None else await trio.open_tcp_listeners(ca_port, host="127.0.0.1")
+            ports = [listener.socket.getsockname()[1] for listener in listeners]
             sandbox = Sandbox(
                 socket_path=path,
                 ca_socket_path=ca_path,
+                directory_url=f"http://127.0.0.1:{ports[0]}/directory" if ports else DIRECTORY_URL,
                 version=row,
                 node=node,
                 bus=bus,
@@ -132,7 +138,7 @@ async def open_sandbox(
                 nursery=nursery,
             )
             try:
-                await nursery.start(serve_http, ca_server.handle, [ca_listener])
+                await nursery.start(serve_http, ca_server.handle, [ca_listener, *listeners])
                 await sandbox.start()
                 has_started = True
                 yield sandbox

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import trio
 
 from . import admin
 from .bus import Bus, notify
-from .ca_server import DIRECTORY_URL, CAServer, Window
+from .ca_server import CAServer, Window
 from .node import NEEDS_LOGIN, NO_STATE, RUNNING, STARTING, STOPPED, Node
 from .run import Run
 
@@ -42,8 +42,8 @@ class Sandbox:
     """Its Unix socket, which is there while it runs."""
     ca_socket_path: Path
     """The Unix socket of the CA, which is there even while tailscaled does not run."""
-    directory_url: ClassVar[str] = DIRECTORY_URL
-    """Of the CA's directory, to be asked for on the CA's socket."""
+    directory_url: str
+    """Of the CA's directory: over TCP where it has a port, else to be asked for on the CA's socket."""
     version: SandboxVersion
     _node: Node
     _bus: Bus
