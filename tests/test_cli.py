@@ -180,7 +180,9 @@ def test_log_lines_can_be_json(start, tailscaled):
     assert record["level"] == "info"
     assert record["domain"] == NAME
     assert record["message"].startswith(f"{NAME}: certificate valid until")
-    assert record["logger"] == "tscert_trio.cert_loop"
+    assert record["logger"] == "tscert_trio.loop_log"
+    assert record["valid_until"].endswith("+00:00")
+    assert "error" not in record
     assert record["time"].endswith("+00:00")
     assert service.end()[0] == 0
 

@@ -9,9 +9,10 @@ from conftest import EPOCH, A, cert_times, virtual_clock
 from year import DAY, HOUR
 
 from tscert_trio import (
+    CATroubleError,
+    CAUnreachableError,
     ControlError,
     DomainState,
-    IssuanceError,
     LocalClient,
     RenewalInfoClient,
     UnreachableError,
@@ -122,7 +123,7 @@ async def test_forty_names_that_the_ca_let_down_go_on_within_minutes_of_its_retu
         let_down = sandbox.set_ca_away if way == "away" else sandbox.set_egress_shut
         let_down()
         await trio.sleep(hours * HOUR)
-        assert IssuanceError in errors(manager)
+        assert {"away": CATroubleError, "shut": CAUnreachableError}[way] in errors(manager)
         let_down(False)
         assert 4 < await most_at_once(manager, 330) <= 8
         assert errors(manager) == {type(None)}

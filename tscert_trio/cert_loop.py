@@ -7,21 +7,21 @@ is done.
 
 from __future__ import annotations
 
-import logging
-from datetime import timedelta
+import math
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 import attrs
 import trio
 
-from .clock import describe_duration
-from .errors import LocalAPIError, NotACertDomainError, StaleCertificateError
-from .schedule import Mode, Request, Step, due_time, next_step, slot_priority
+from .cert_requests import issue, look, renew
+from .errors import LocalAPIError, NotACertDomainError
+from .loop_log import log_certificate, log_earlier_failure, log_end, log_failure
+from .schedule import Mode, Request, Step, next_step, slot_priority
 from .statistics import DomainState, DomainStatistics
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime
+    from datetime import datetime, timedelta
     from random import Random
 
     from .cert_domains import CertDomains
@@ -34,11 +34,6 @@ if TYPE_CHECKING:
 
 __all__ = ["CertLoop", "LoopContext"]
 
-_logger = logging.getLogger(__name__)
-
-_SECOND = timedelta(seconds=1)
-_LOOK_PATIENCE = timedelta(seconds=10)
-"""A tailscaled that still has the certificate answers in milliseconds."""
 _LONGEST_NAP = 86400 * 366.0
 _SOON = 1e-4  # seconds: what floats lose over a year
 
@@ -85,6 +80,8 @@ class CertLoop:
     _sent: _Sent | None = attrs.field(default=None, init=False)
     """While a request is under way."""
     _nap: trio.CancelScope | None = attrs.field(default=None, init=False)
+    _end_told: Certificate | None = attrs.field(default=None, init=False)
+    """The certificate whose end was told."""
 
     def __attrs_post_init__(self) -> None:
         self._mode = self._context.mode_of(self.domain)
@@ -100,7 +97,9 @@ class CertLoop:
         Raises:
             Exception: a bug only; a request that fails is an outcome.
         """
-        self._report_what_is_known()
+        if self.record.error is not None:
+            now = self._context.clock()
+            log_earlier_failure(self.record, self._plan(now), now)
         await self._wait_until_listed()
         while True:
             step = await self._sleep()
@@ -199,9 +198,18 @@ class CertLoop:
                 return step
             self._step = step
             self._state = self._state_while_asleep(step)
-            with trio.CancelScope(deadline=trio.current_time() + min(seconds, _LONGEST_NAP)) as self._nap:
+            self._report_end(step, now)
+            nap = min(seconds, _LONGEST_NAP, self._seconds_to_end(now))
+            with trio.CancelScope(deadline=trio.current_time() + nap) as self._nap:
                 await trio.sleep_forever()
             self._nap = None
+
+    def _seconds_to_end(self, now: datetime) -> float:
+        """Return how long the certificate is valid; for ever where it is over or there is none."""
+        leaf = self.record.leaf
+        if leaf is None or not self.record.has_valid_leaf(now):
+            return math.inf
+        return (leaf.not_after - now).total_seconds() + _SOON
 
     def _state_while_asleep(self, step: Step) -> DomainState:
         if step.limit is not None:
@@ -214,7 +222,7 @@ class CertLoop:
         async with context.look_gate.slot((False, 0, False, 0.0)):
             self._note_sent()
             try:
-                leaf = await self._ask(_SECOND, _LOOK_PATIENCE)
+                leaf = await look(context.client, self.domain)
             except LocalAPIError as exc:
                 self._look_failed(_without_frames(exc))
                 return
@@ -225,7 +233,7 @@ class CertLoop:
             context.ledger.spend_behind(record, now, is_order=False)
         if is_new or before is not record.error:
             context.journal.note_look(record, now, leaf if is_new else None, context.ledger.account)
-        self._report_leaf(leaf, is_new=is_new, before=before)
+        self._report_leaf(is_new=is_new, before=before)
         if is_new:
             context.on_news()
 
@@ -259,10 +267,7 @@ class CertLoop:
             number = context.journal.begin(self.domain, step.request, now)
             outcome: Certificate | LocalAPIError
             try:
-                if step.request is Request.RENEW:
-                    outcome = await self._renew()
-                else:
-                    outcome = await self._issue()
+                outcome = await self._ask(step.request)
             except LocalAPIError as exc:
                 outcome = _without_frames(exc)
             except BaseException:  # cancelled, which is no failure; or a bug
@@ -274,40 +279,12 @@ class CertLoop:
         else:
             self._order_succeeded(number, outcome, started_at=now, is_first=not had_valid)
 
-    async def _renew(self) -> Certificate:
-        """Have a certificate replaced in the foreground; return what tailscaled gives afterwards.
-
-        Right before it is seen which one that is: it may have been replaced meanwhile.
-        """
-        context, record = self._context, self.record
-        old = await self._ask(_SECOND, _LOOK_PATIENCE)
-        now = context.clock()
-        if record.leaf is not None and old.fingerprint != record.leaf.fingerprint and not _is_due(old, now):
-            return old
-        await self._ask(max(old.not_after - now, _SECOND) + _SECOND, context.issue_timeout)
-        new = await self._ask(_SECOND, _LOOK_PATIENCE)
-        if new.fingerprint == old.fingerprint:
-            end = _time(old.not_after)
-            raise StaleCertificateError(
-                f"tailscaled reported a renewal and still gives the certificate valid until {end}"
-            )
-        if _is_due(new, context.clock()):
-            raise StaleCertificateError(
-                f"the new certificate, valid until {_time(new.not_after)}, is due already"
-            )
-        return new
-
-    async def _issue(self) -> Certificate:
-        """Have a certificate issued, unless there is a valid one that was not known."""
-        leaf = await self._ask(_SECOND, self._context.issue_timeout)
-        if leaf.not_after <= self._context.clock():
-            ended = _time(leaf.not_after)
-            raise StaleCertificateError(f"tailscaled gives a certificate that ended at {ended}")
-        return leaf
-
-    async def _ask(self, min_validity: timedelta, patience: timedelta) -> Certificate:
-        client = self._context.client
-        return (await client.cert(self.domain, min_validity=min_validity, patience=patience)).leaf
+    async def _ask(self, request: Request) -> Certificate:
+        context = self._context
+        client, clock, patience = context.client, context.clock, context.issue_timeout
+        if request is Request.RENEW:
+            return await renew(client, self.domain, known=self.record.leaf, clock=clock, patience=patience)
+        return await issue(client, self.domain, clock=clock, patience=patience)
 
     def _order_succeeded(
         self, number: int, leaf: Certificate, *, started_at: datetime, is_first: bool
@@ -322,7 +299,7 @@ class CertLoop:
         if is_new and is_known and not is_ours:
             context.ledger.spend_behind(record, now, is_order=False)
         self._end(number, "issued" if is_ours else "found")
-        self._report_leaf(leaf, is_new=is_new, before=before)
+        self._report_leaf(is_new=is_new, before=before)
         if is_new:
             context.on_news()
 
@@ -342,81 +319,27 @@ class CertLoop:
         context = self._context
         context.journal.end(number, context.clock(), outcome, text, self.record, context.ledger.account)
 
-    def _report_what_is_known(self) -> None:
-        record, now = self.record, self._context.clock()
-        if record.error is None:
-            return
-        step = self._plan(now)
-        _logger.warning(
-            "%s: an earlier request failed (retry %d): %s. %s Next attempt at %s%s.",
-            self.domain,
-            record.failures,
-            str(record.error).rstrip("."),
-            _how_it_stands(record, now),
-            _time(step.limited_until or step.at),
-            f" (it waits for {step.limit})" if step.limit else "",
-            extra={"domain": self.domain},
-        )
-
-    def _report_leaf(self, leaf: Certificate, *, is_new: bool, before: LocalAPIError | None) -> None:
-        if not is_new and before is None:
-            return
-        due = self.record.due()
-        assert due is not None
-        _logger.info(
-            "%s: certificate valid until %s, due at %s (%s)",
-            self.domain,
-            _time(leaf.not_after),
-            _time(due[0]),
-            due[1].value,
-            extra={"domain": self.domain},
-        )
+    def _report_leaf(self, *, is_new: bool, before: LocalAPIError | None) -> None:
+        if is_new or before is not None:
+            log_certificate(self.record)
 
     def _report_failure(self, error: LocalAPIError, *, is_news: bool) -> None:
-        """Log what failed, what that means, what to do, and when it is tried again."""
-        now, record = self._context.clock(), self.record
-        step = self._plan(now)
-        at = step.limited_until or step.at
-        reason = f" (it waits for {step.limit})" if step.limit else ""
-        then = f"Next attempt at {_time(at)}, in {describe_duration(at - now)}{reason}."
-        level = logging.WARNING if record.has_valid_leaf(now) or record.leaf is None else logging.ERROR
-        _logger.log(
-            level if is_news else logging.DEBUG,
-            "%s: request failed%s: %s. %s %s %s %s",
-            self.domain,
-            f" (retry {self.record.failures})" if error.counted else "",
-            str(error).rstrip("."),
-            error.meaning,
-            error.remedy,
-            _how_it_stands(record, now),
-            "Waiting for it." if isinstance(error, NotACertDomainError) else then,
-            extra={"domain": self.domain},
-        )
+        now = self._context.clock()
+        if not self.record.has_valid_leaf(now):
+            self._end_told = self.record.leaf
+        log_failure(self.record, error, self._plan(now), now, is_news=is_news)
         if self.waits_for_ca:
             self._context.on_news()
 
-
-def _how_it_stands(record: DomainRecord, now: datetime) -> str:
-    """Say until when it is harmless."""
-    leaf = record.leaf
-    if leaf is None:
-        return "There is no certificate yet."
-    if not record.has_valid_leaf(now):
-        return f"The certificate ENDED at {_time(leaf.not_after)}."
-    days = (leaf.not_after - now).total_seconds() / 86400
-    return f"The present certificate is valid until {_time(leaf.not_after)} ({days:.1f} days)."
-
-
-def _is_due(leaf: Certificate, now: datetime) -> bool:
-    """Return whether a certificate is due whose window is not known yet."""
-    return now >= due_time(leaf, None)[0]
+    def _report_end(self, step: Step, now: datetime) -> None:
+        """Tell once that the certificate is over."""
+        leaf = self.record.leaf
+        if leaf is not None and not self.record.has_valid_leaf(now) and self._end_told is not leaf:
+            self._end_told = leaf
+            log_end(self.record, step, now)
 
 
 def _without_frames(error: LocalAPIError) -> LocalAPIError:
     """Return an error that can be kept for days: what led to it would keep the request's frames alive."""
     error.__context__ = error.__cause__ = None
     return error.with_traceback(None)
-
-
-def _time(at: datetime) -> str:
-    return f"{at.astimezone():%Y-%m-%d %H:%M:%S%z}"

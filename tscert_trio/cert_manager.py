@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -14,12 +15,14 @@ import trio
 from .ari_watch import RenewalInfoWatch
 from .cert_domains import CertDomains
 from .cert_loop import CertLoop, LoopContext
-from .clock import Clock, describe_duration
-from .errors import IssuanceError, ServeConfigError
+from .clock_watch import watch_clock
+from .errors import ServeConfigError
 from .hints import Hints
 from .issuance_gate import IssuanceGate, slots_of
 from .journal import Journal
 from .localapi import ISSUE_TIMEOUT, LocalAPI
+from .loop_log import local_time
+from .resuming import resume
 from .schedule import LETS_ENCRYPT, REFRESH_INTERVAL, CALimits, DomainRecord, Ledger, Mode, RetryPolicy
 from .statistics import CertManagerStatistics, LimitStatistics
 from .wall_clock import default_clock
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 
     from .ari import RenewalInfoSource
+    from .clock import Clock
     from .serve_config import ServeConfig
 
 __all__ = ["CertManager", "open_cert_manager"]
@@ -36,8 +40,6 @@ __all__ = ["CertManager", "open_cert_manager"]
 _logger = logging.getLogger(__name__)
 
 _LOOKS_AT_ONCE = 4
-_CLOCK_CHECK_SECONDS = 300
-_CLOCK_SLACK = timedelta(seconds=30)
 _TIDY_INTERVAL = timedelta(days=1)
 _MIN_PASS_INTERVAL = 1  # seconds: a pass over all loops at every message of a busy bus would cost
 
@@ -54,12 +56,15 @@ class _Running:
 class CertManager:
     """Keeps a cert loop for each wanted name. Made by :func:`open_cert_manager`."""
 
-    def __init__(self, nursery: trio.Nursery, context: LoopContext) -> None:
+    def __init__(self, nursery: trio.Nursery, context: LoopContext, records: dict[str, DomainRecord]) -> None:
         self._nursery = nursery
         self._context = context
         self._running: dict[str, _Running] = {}
         self._ending: dict[str, _Running] = {}
-        self._records: dict[str, DomainRecord] = {}
+        self._records = records
+        self._tidied_at = context.clock()
+        self._exceeded: frozenset[str] = frozenset()
+        """Of what limits it was told that they are exceeded."""
 
     @property
     def hints(self) -> Hints:
@@ -109,6 +114,10 @@ class CertManager:
     def renew(self, domain: str, *, force: bool = False) -> None:
         """Ask now, instead of at the end of a backoff; what the CA said, and its limits, stand.
 
+        A wish that has to wait for a limit stays, and the statistics say until when
+        (:attr:`DomainStatistics.limited_until`). It is for one attempt: if that fails, and the present
+        certificate is not due, nothing is tried again by itself.
+
         Args:
             domain: the name.
             force: have a new certificate issued, even if the present one is not due.
@@ -137,6 +146,7 @@ class CertManager:
             used=limits.orders.used(account.orders_full_at, now),
             capacity=limits.orders.capacity,
             is_exceeded=account.hold_until is not None and account.hold_until > now,
+            until=account.hold_until,
         )
         for name, tailnet in sorted(account.tailnets.items()):
             yield LimitStatistics(
@@ -144,29 +154,9 @@ class CertManager:
                 scope=name,
                 used=limits.names_per_tailnet.used(tailnet.full_at, now),
                 capacity=limits.names_per_tailnet.capacity,
-                is_exceeded=tailnet.is_exceeded,
+                is_exceeded=tailnet.is_exceeded and tailnet.full_at > now,
+                until=limits.names_per_tailnet.ready_at(tailnet.full_at) if tailnet.is_exceeded else None,
             )
-
-    def _resume(self) -> None:
-        """Take up what the journal remembers. An attempt that was under way counts as failed."""
-        context = self._context
-        now, ledger = context.clock(), context.ledger
-        memories = context.journal.load()
-        ledger.account, self._records = memories.account, memories.records
-        ledger.clamp(now)
-        for record in self._records.values():
-            record.clamp(now, context.retry_policy)
-            ledger.clamp_record(record, now)
-        for attempt in memories.interrupted:
-            error = IssuanceError("the service was killed during this request; nobody knows how it ended")
-            record = self._records.setdefault(
-                attempt.domain, DomainRecord(domain=attempt.domain, wanted_since=attempt.started_at)
-            )
-            at = min(attempt.started_at, now)
-            ledger.take(record, at)
-            record.failed(error, at, policy=context.retry_policy, rng=context.rng, is_order=True)
-            ledger.settle_failure(record, error, now)
-            context.journal.end(attempt.number, now, type(error).__name__, str(error), record, ledger.account)
 
     def _start(self, domain: str) -> None:
         record = self._records.get(domain)
@@ -203,28 +193,32 @@ class CertManager:
             await trio.sleep(_MIN_PASS_INTERVAL)
             await changes.wait(seen)
 
-    async def _watch_clock(self) -> None:
-        """Notice that the machine was suspended, or its clock set, since Trio's clock does not show it."""
-        context = self._context
-        tidied_at = context.clock()
-        while True:
-            wall, monotonic = context.clock(), trio.current_time()
-            await trio.sleep(_CLOCK_CHECK_SECONDS)
-            now = context.clock()
-            drift = now - wall - timedelta(seconds=trio.current_time() - monotonic)
-            if drift < -_CLOCK_SLACK:
-                _logger.warning("the clock was set back by %s", describe_duration(-drift))
-                context.ledger.shift(drift)
-                for record in self._records.values():
-                    record.shift(drift)
-            elif drift > _CLOCK_SLACK:
-                _logger.info("the machine was suspended, or its clock set, for %s", describe_duration(drift))
-            if abs(drift) > _CLOCK_SLACK:
-                for loop in self._loops():
-                    loop.plan_again()
-            if abs(now - tidied_at) >= _TIDY_INTERVAL:
-                context.journal.tidy(now)
-                tidied_at = now
+    def _clock_jumped(self, by: timedelta) -> None:
+        if by < timedelta(0):
+            self._context.ledger.shift(by)
+            for record in self._records.values():
+                record.shift(by)
+        for loop in self._loops():
+            loop.plan_again()
+
+    def _look_after(self) -> None:
+        """Do what is to be done now and then."""
+        now = self._context.clock()
+        if abs(now - self._tidied_at) >= _TIDY_INTERVAL:
+            self._context.journal.tidy(now)
+            self._tidied_at = now
+        exceeded = {limit.scope: limit for limit in self._limits() if limit.is_exceeded}
+        for scope, limit in exceeded.items():
+            if scope not in self._exceeded:
+                _logger.warning("%s: %s", scope, _why_it_waits(limit))
+        for scope in self._exceeded - exceeded.keys():
+            _logger.info("%s: what the CA wanted is over, orders go on", scope)
+        self._exceeded = frozenset(exceeded)
+
+
+def _why_it_waits(limit: LimitStatistics) -> str:
+    until = local_time(limit.until) if limit.until is not None else "nobody knows when"
+    return f"the CA's limit on {limit.name} is reached; what it is for waits, the first until {until}"
 
 
 @asynccontextmanager
@@ -288,11 +282,12 @@ async def open_cert_manager(
     )
     try:
         async with trio.open_nursery() as nursery:
-            manager = CertManager(nursery, context)
-            manager._resume()  # noqa: SLF001 -- its own opener
+            records = resume(own_journal, context.ledger, policy=retry_policy, rng=context.rng, now=clock())
+            manager = CertManager(nursery, context, records)
             nursery.start_soon(cert_domains.run, name="CertDomains")
             nursery.start_soon(manager._pass_changes_on, name="changes")  # noqa: SLF001
-            nursery.start_soon(manager._watch_clock, name="clock")  # noqa: SLF001
+            look = partial(watch_clock, clock, on_jump=manager._clock_jumped, on_look=manager._look_after)  # noqa: SLF001
+            nursery.start_soon(look, name="clock")
             nursery.start_soon(own_journal.run, name="journal")
             if renewal_info is not None:
                 watch = RenewalInfoWatch(renewal_info, manager._loops, own_journal, clock)  # noqa: SLF001

@@ -27,6 +27,8 @@
          ├─ PausedError             the CA has paused the name
          ├─ StaleCertificateError   tailscaled said it renewed, and still gives the old certificate
          ├─ IssuanceError           every other failure of an issuance
+         │   ├─ CAUnreachableError      tailscaled cannot reach the CA
+         │   └─ CATroubleError          the CA has trouble of its own
          └─ ProtocolError           the answer is not what the LocalAPI promises
 
 Every :exc:`LocalAPIError` says three things: ``str(error)`` is what happened, in tailscaled's words
@@ -294,6 +296,23 @@ class IssuanceError(LocalAPIError):
     reached_ca = None
     counted = True
     passes_with_ca = True
+
+
+class CAUnreachableError(IssuanceError):
+    """tailscaled got no connection to the CA: a firewall, DNS, no route, or TLS that somebody intercepts."""
+
+    meaning = "tailscaled cannot reach the certificate authority over the network."
+    remedy = (
+        "See that this machine gets through to it: curl -sS https://acme-v02.api.letsencrypt.org/directory; "
+        "if not, look at its DNS, firewall and proxy."
+    )
+
+
+class CATroubleError(IssuanceError):
+    """The CA says that it has trouble of its own (HTTP 5xx, ``serverInternal``)."""
+
+    meaning = "The certificate authority has trouble of its own."
+    remedy = "Passes by itself; https://letsencrypt.status.io says more."
 
 
 class ProtocolError(LocalAPIError):

@@ -67,6 +67,12 @@ def _parse_domains(text: str) -> tuple[str, ...]:
     return tuple(check_domain(name) for name in _parse_list(text))
 
 
+def _parse_path(text: str) -> Path:
+    if not text:
+        raise ValueError("is empty")
+    return Path(text)
+
+
 def _parse_url(text: str) -> str:
     if not text.startswith(("https://", "http://")) or not text.isprintable() or " " in text:
         raise ValueError(f"{text!r} is no URL; write https://…")
@@ -116,7 +122,7 @@ OPTIONS = (
         help="keep a certificate for this name, besides those of the serve config",
     ),
     Option(
-        field="socket", flag="--socket", metavar="PATH", parse=Path, also="TS_SOCKET",
+        field="socket", flag="--socket", metavar="PATH", parse=_parse_path, also="TS_SOCKET",
         help="tailscaled's socket",
     ),
     Option(
@@ -125,8 +131,8 @@ OPTIONS = (
         "Services only, as Tailscale's own manager does) or all (the node's own, too)",
     ),
     Option(
-        field="serve_config", flag="--serve-config", metavar="PATH", parse=Path, also="TS_SERVE_CONFIG",
-        help="follow the serve config in this file instead of tailscaled's",
+        field="serve_config", flag="--serve-config", metavar="PATH", parse=_parse_path,
+        also="TS_SERVE_CONFIG", help="follow the serve config in this file instead of tailscaled's",
     ),
     Option(
         field="poll_interval", flag="--poll-interval", metavar="DURATION", parse=parse_duration,
@@ -165,12 +171,13 @@ OPTIONS = (
         help="how long tailscaled may take for one certificate",
     ),
     Option(
-        field="state", flag="--state", metavar="PATH", parse=Path,
+        field="state", flag="--state", metavar="PATH", parse=_parse_path,
         help="folder for what a restart is to know, such as backoff and limits; :memory: for none",
     ),
     Option(
         field="ca_directory", flag="--ca-directory", metavar="URL", parse=_parse_url,
-        help="directory of the CA, to ask it when to renew, where it is not Let's Encrypt",
+        help="directory of the CA, to ask it when to renew, where it is not Let's Encrypt; its root "
+        "certificate goes into SSL_CERT_FILE",
     ),
     Option(
         field="no_ari", flag="--no-ari", parse=_parse_flag,

@@ -102,6 +102,8 @@ class LimitStatistics:
     capacity: int
     is_exceeded: bool
     """Whether the CA has said so."""
+    until: datetime | None = None
+    """Where it is exceeded: when the next order may be made."""
 
 
 @attrs.frozen(kw_only=True)

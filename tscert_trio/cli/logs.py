@@ -10,6 +10,10 @@ from datetime import UTC, datetime
 __all__ = ["configure_logging"]
 
 
+_EXTRA = ("domain", "error", "retry", "valid_until", "next_attempt_at")
+"""Fields that lines about a name have besides."""
+
+
 class _JSONFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         fields = {
@@ -18,8 +22,7 @@ class _JSONFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        if domain := getattr(record, "domain", None):
-            fields["domain"] = domain
+        fields |= {key: value for key in _EXTRA if (value := getattr(record, key, None)) is not None}
         if record.exc_info:
             fields["exception"] = self.formatException(record.exc_info)
         return json.dumps(fields, ensure_ascii=False)

@@ -16,6 +16,8 @@ from ..errors import (
     AccountError,
     AccountMismatchError,
     AlreadyReplacedError,
+    CATroubleError,
+    CAUnreachableError,
     ControlError,
     IssuanceError,
     IssuanceTimeoutError,
@@ -54,6 +56,11 @@ _ERROR_BY_TEXT: tuple[tuple[re.Pattern[str], type[LocalAPIError]], ...] = tuple(
         (r"requester account did not request the certificate being replaced", AccountMismatchError),
         (r"unexpected ACME account status|error:accountDoesNotExist\b", AccountError),
         (r"^acme\.(?:GetReg|Register):.*error:(?:unauthorized|externalAccount\w+)\b", AccountError),
+        (
+            r'"https?://(?![^"]*/api/v1/)[^"]+": (?:dial|proxyconnect|tls|x509|net/http: TLS)\b',
+            CAUnreachableError,
+        ),
+        (r"(?:^|: )5\d\d (?:\S*:serverInternal)?: ", CATroubleError),  # as golang.org/x/crypto/acme words it
         (r"^acme\.(?:GetReg|Register):", IssuanceError),  # about the account, whatever else the CA says
         (r"status: invalid|error:(?:unauthorized|dns|caa|connection|incorrectResponse)\b", ValidationError),
         # Only what is said when a new certificate is written; other trouble of a store spends no order.

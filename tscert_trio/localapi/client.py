@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import quote
 
 import httpx
+import trio
 
 from ..certificate import CertChain, CertPair
-from ..clock import Clock, system_clock
+from ..clock import Clock, describe_duration, system_clock
 from ..errors import (
     AccessDeniedError,
     IssuanceError,
@@ -182,11 +183,17 @@ class LocalClient:
         target = f"cert/{quote(domain, safe='*')}?type={kind}"
         if min_validity is not None:
             target += f"&min_validity={min_validity.total_seconds():.6f}s"  # a Go duration
+        asked_at = trio.current_time()
         try:
             async with self._open(target, patience) as response:
                 body = await self._read(response, IssuanceError)
         except _NoAnswerError as exc:
-            raise IssuanceTimeoutError(str(exc)) from None
+            raise IssuanceTimeoutError(f"{exc} ({describe_duration(patience)})") from None
+        except IssuanceTimeoutError as exc:
+            if trio.current_time() - asked_at < patience.total_seconds():
+                raise
+            text = f"no answer within {describe_duration(patience)}; told to give up, tailscaled said: {exc}"
+            raise IssuanceTimeoutError(text, status=exc.status) from None
         try:
             answer = parse(body)
         except ValueError as exc:

@@ -1,0 +1,51 @@
+"""What a start makes of what the journal remembers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .errors import IssuanceError
+from .schedule import DomainRecord
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from random import Random
+
+    from .journal import Journal
+    from .schedule import Ledger, RetryPolicy
+
+__all__ = ["resume"]
+
+
+def resume(
+    journal: Journal, ledger: Ledger, *, policy: RetryPolicy, rng: Random, now: datetime
+) -> dict[str, DomainRecord]:
+    """Return the records of all names, and give the ledger its account.
+
+    An attempt that was under way counts as failed, and as spent. What lies further ahead than it can was
+    written under another clock, and is brought back.
+
+    Args:
+        journal: what is remembered.
+        ledger: gets the account.
+        policy: the schedule.
+        rng: the source of jitter.
+        now: the present time.
+    """
+    memories = journal.load()
+    ledger.account, records = memories.account, memories.records
+    ledger.clamp(now)
+    for record in records.values():
+        record.clamp(now, policy)
+        ledger.clamp_record(record, now)
+    for attempt in memories.interrupted:
+        error = IssuanceError("the service was killed during this request; nobody knows how it ended")
+        record = records.setdefault(
+            attempt.domain, DomainRecord(domain=attempt.domain, wanted_since=attempt.started_at)
+        )
+        at = min(attempt.started_at, now)
+        ledger.take(record, at)
+        record.failed(error, at, policy=policy, rng=rng, is_order=True)
+        ledger.settle_failure(record, error, now)
+        journal.end(attempt.number, now, type(error).__name__, str(error), record, ledger.account)
+    return records
