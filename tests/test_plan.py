@@ -227,20 +227,25 @@ def test_a_reader_looks_every_five_minutes_and_never_orders():
         (errors.IssuanceTimeoutError("text"), MINUTE),
         (errors.IssuanceError("404"), MINUTE),
         (errors.ProtocolError("no certificate"), MINUTE),
-        (RateLimitedError("429", retry_after=7 * DAY), 5 * MINUTE),
+        (RateLimitedError("429", retry_after=7 * DAY), 7 * DAY),
     ],
 )
 @pytest.mark.parametrize("looked_at", [None, NOW - DAY])
-def test_a_reader_that_fails_waits_too_and_five_minutes_at_most_where_the_ca_is_named(error, wait, looked_at):
+def test_a_reader_that_fails_waits_too_and_as_the_ca_wants_where_its_tailscaled_orders(
+    error, wait, looked_at
+):
     a = record(DUE, looked_at=looked_at)
     fail(a, error, is_order=False)
-    assert plan(a, mode=Mode.READER) == Step(Request.LOOK, NOW + wait)
+    step = plan(a, mode=Mode.READER)
+    assert (step.request, step.at) == (Request.LOOK, NOW + wait)
 
 
 def test_a_guest_looks_at_what_is_known_and_valid_and_at_nothing_else():
     assert plan(record(FRESH), mode=Mode.GUEST) == Step(Request.LOOK, NOW)
     assert plan(seen(DUE), mode=Mode.GUEST, is_forced=True) == Step(Request.LOOK, NOW + 5 * MINUTE)
-    lost = record(FRESH)
+    unanswered, lost = record(FRESH), record(FRESH)
+    fail(unanswered, errors.IssuanceTimeoutError("text"), is_order=False)
+    assert plan(unanswered, mode=Mode.GUEST) == Step(Request.LOOK, NOW + MINUTE)
     fail(lost, errors.ControlError("SetDNS"), is_order=False)
     for a in (record(), record(leaf(91 * DAY)), record(leaf(90 * DAY - 59 * SECOND)), lost):
         assert plan(a, mode=Mode.GUEST, is_forced=True) == Step(Request.LOOK, NEVER)
@@ -409,7 +414,7 @@ class Life:
         assert not memories.interrupted
         self.record, self.is_forced = memories.records[A], False
         self.record.error = before.error  # compared elsewhere
-        assert self.record == before
+        assert attrs.evolve(self.record, order_error=None) == attrs.evolve(before, order_error=None)
         self.ledger = Ledger(LETS_ENCRYPT, memories.account)
         self.record.clamp(self.now, self.policy)
         self.ledger.clamp(self.now)
@@ -502,7 +507,7 @@ class Life:
         if record.has_valid_leaf(now):
             latest = max(latest, record.leaf.not_after + SECOND)
             if not record.is_lost and record.leaf.not_after > now + DAY_AT_MOST + MINUTE:
-                latest = now + DAY_AT_MOST  # looks go on
+                latest = max(now, record.leaf.not_before) + DAY_AT_MOST  # looks go on
         assert step.at <= latest
         for moment in (record.hold_until, self.ledger.account.hold_until):
             assert moment is None or moment <= now + WEEK

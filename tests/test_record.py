@@ -60,7 +60,8 @@ def test_a_certificate_that_is_not_due_ends_whatever_failed_before():
     fail(a, errors.UnreachableError("refused"))
     a.is_lost = True
     assert a.saw(NEW, NOW + MINUTE)
-    assert a == record(NEW, ended_at=NOW + MINUTE, succeeded_at=NOW + MINUTE, looked_at=NOW + MINUTE)
+    now = NOW + MINUTE
+    assert a == record(NEW, ended_at=now, succeeded_at=now, looked_at=now, hold_until=NOW + HOUR)
 
 
 def test_a_certificate_that_is_due_leaves_the_failures_of_its_renewal():
@@ -71,6 +72,24 @@ def test_a_certificate_that_is_due_leaves_the_failures_of_its_renewal():
     assert (a.failures, a.error, a.order_at) == (1, error, NOW + wait)
     assert a.succeeded_at is None
     assert a.looked_at == NOW + SECOND
+
+
+def test_a_look_ends_a_failure_to_see_it_and_leaves_what_orders_wait_for():
+    a = record(DUE)
+    error = errors.ValidationError("no TXT")
+    fail(a, error)
+    fail(a, errors.UnreachableError("refused"), NOW + MINUTE, is_order=False)
+    a.saw(DUE, NOW + HOUR)
+    assert (a.error, a.retry_at) == (error, None)
+
+
+def test_certificates_that_are_replaced_at_once_one_after_the_other_are_counted():
+    a = record(leaf(timedelta(0)))
+    for hours in (1, 2, 3):
+        a.saw(leaf(-hours * HOUR, f"{hours:02x}" * 32), NOW + hours * HOUR)
+    assert a.hasty == 3
+    a.saw(leaf(-60 * DAY, "aa" * 32), NOW + 60 * DAY)
+    assert a.hasty == 0
 
 
 def test_a_certificate_that_is_due_ends_a_failure_to_see_it():
@@ -89,14 +108,14 @@ def test_another_certificate_has_another_window():
     assert (a.leaf, a.window, a.window_check_at) == (NEW, None, None)
 
 
-def test_a_look_does_not_end_the_silence_that_the_ca_wants_but_another_certificate_does():
-    """A person's forced renewal fails; the next look finds the same good certificate, and nothing new."""
+def test_a_look_does_not_end_the_silence_that_the_ca_wants():
+    """A person's forced renewal fails; the next look finds the same good certificate, or another."""
     a = record(OLD)
     fail(a, RateLimitedError("429", retry_after=DAY))
     a.saw(OLD, NOW + MINUTE)
     assert (a.failures, a.order_at, a.hold_until) == (0, None, NOW + DAY)
     a.saw(NEW, NOW + MINUTE)
-    assert a.hold_until is None
+    assert a.hold_until == NOW + DAY
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from tscert_trio import (
     AccountError,
     AccountMismatchError,
     AlreadyReplacedError,
+    ConnectionLostError,
     ControlError,
     DomainState,
     IssuanceError,
@@ -94,8 +95,8 @@ async def test_each_failure_is_told_with_its_class_its_words_what_it_means_and_w
     assert statistics.last_attempt_at is not None
 
 
-def test_every_class_of_failures_is_provoked_here_or_in_the_tests_of_renewals():
-    provoked = {error for _, error, _ in FAULTS} | {StaleCertificateError}
+def test_every_class_of_failures_is_provoked_here_or_in_other_tests():
+    provoked = {error for _, error, _ in FAULTS} | {StaleCertificateError, ConnectionLostError}
     known = {each for each in LocalAPIError.__subclasses__() if not each.__name__.startswith("_")}
     assert known == provoked
 

@@ -31,6 +31,7 @@ _TIMEOUT_SECONDS = 20
 _BODY_BYTES = 1 << 16
 _URL_CHARACTERS = 2048
 _SHORTEST_PAUSE, _LONGEST_PAUSE = timedelta(minutes=1), timedelta(hours=12)
+_LATEST = datetime(9000, 1, 1, tzinfo=UTC)
 _DEFAULT_PAUSE = timedelta(hours=6)  # RFC 9773, section 4.3.3
 
 
@@ -125,11 +126,14 @@ class RenewalInfoClient:
             with trio.fail_after(_TIMEOUT_SECONDS):
                 response = await client.get(url, headers={"User-Agent": "tscert-trio"})
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as exc:  # ValueError: no host's name
-            raise RenewalInfoError(f"{url}: {str(exc) or type(exc).__name__}") from None
+            text = f"{url}: {str(exc) or type(exc).__name__}"
+            raise RenewalInfoError(text, is_out_of_reach=True) from None
         except trio.TooSlowError:
-            raise RenewalInfoError(f"{url}: no answer in time") from None
+            raise RenewalInfoError(f"{url}: no answer in time", is_out_of_reach=True) from None
         if response.status_code != 200:
-            raise RenewalInfoError(f"{url}: HTTP status {response.status_code}")
+            is_away = response.status_code == 429 or response.status_code >= 500
+            text = f"{url}: HTTP status {response.status_code}"
+            raise RenewalInfoError(text, is_out_of_reach=is_away)
         try:
             value = json.loads(response.content) if len(response.content) <= _BODY_BYTES else None
         except (ValueError, RecursionError):
@@ -146,7 +150,7 @@ class RenewalInfoClient:
                     transport=self._transport, timeout=_TIMEOUT_SECONDS, follow_redirects=True
                 )
             except (ImportError, OSError, ValueError) as exc:  # a proxy, or a file of CAs, of the environment
-                raise RenewalInfoError(f"no HTTP client: {exc}") from None
+                raise RenewalInfoError(f"no HTTP client: {exc}", is_out_of_reach=True) from None
         return self._client
 
     def _pause(self, retry_after: str) -> timedelta:
@@ -166,6 +170,8 @@ def _window(answer: dict[str, Any]) -> RenewalWindow:
         start, end = (_in_utc(datetime.fromisoformat(suggested[key])) for key in ("start", "end"))
     except (KeyError, TypeError, ValueError, OverflowError):
         raise RenewalInfoError("the CA's renewal information has no window") from None
+    if end > _LATEST:  # what is computed with it would overflow
+        raise RenewalInfoError("the CA's renewal window lies beyond the year 9000")
     if end <= start:
         raise RenewalInfoError("the CA's renewal window ends before it begins")
     return RenewalWindow(start=start, end=end, explanation_url=_printable(answer.get("explanationURL")))

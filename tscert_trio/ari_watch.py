@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .ari import RenewalInfoSource
     from .cert_loop import CertLoop
     from .clock import Clock
+    from .hints import Hints
     from .journal import Journal
 
 __all__ = ["RenewalInfoWatch"]
@@ -40,6 +41,8 @@ class RenewalInfoWatch:
         loops: returns the present cert loops.
         journal: remembers the windows.
         clock: the present time.
+        news: hints to look again: a new certificate, a new name, a failure, a clock that jumped.
+        returns: given one when the CA is back.
     """
 
     def __init__(
@@ -48,28 +51,29 @@ class RenewalInfoWatch:
         loops: Callable[[], Iterable[CertLoop]],
         journal: Journal,
         clock: Clock,
+        *,
+        news: Hints,
+        returns: Hints,
     ) -> None:
         self._source = source
         self._loops = loops
         self._journal = journal
         self._clock = clock
-        self._new_leaf = trio.Event()
+        self._news = news
+        self._returns = returns
         self._is_away = False
-
-    def look_again(self) -> None:
-        """Notice a new certificate, or a new failure."""
-        self._new_leaf.set()
+        self._unknown: dict[str, str] = {}
+        """By name the fingerprint of a certificate of which it was told that the CA says nothing."""
 
     async def run(self) -> None:
         """Ask until cancelled."""
         while True:
-            self._new_leaf = trio.Event()
+            seen = self._news.count
             await self._ask_about_all()
             if self._is_wanted_back():
                 await self._probe()
             await trio.sleep(_MIN_PASS_INTERVAL)  # a look at all names at each news of one would cost
-            with trio.move_on_after(self._seconds_to_next()):
-                await self._new_leaf.wait()
+            await self._news.wait(seen, at_most=self._seconds_to_next())
 
     async def _ask_about_all(self) -> None:
         for loop in tuple(self._loops()):
@@ -87,8 +91,14 @@ class RenewalInfoWatch:
         try:
             info = await self._source.fetch(leaf)
         except RenewalInfoError as exc:
-            self._failed(exc)
             record.window_check_at = self._clock() + _PAUSE_AFTER_FAILURE
+            if exc.is_out_of_reach:
+                self._failed(exc)
+                return
+            self._is_back()
+            if self._unknown.get(record.domain) != leaf.fingerprint:
+                self._unknown[record.domain] = leaf.fingerprint
+                _logger.warning("%s: the CA does not say when to renew: %s", record.domain, exc)
             return
         self._is_back()
         if record.leaf is not leaf:  # renewed meanwhile
@@ -99,8 +109,9 @@ class RenewalInfoWatch:
             loop.plan_again()
             if info.window.end < self._clock():
                 _logger.warning(
-                    "%s: the CA wants the certificate renewed now%s",
+                    "%s: the CA wants the certificate renewed now%s%s",
                     record.domain,
+                    ", as it did the one before" if record.hasty else "",
                     f", see {info.window.explanation_url}" if info.window.explanation_url else "",
                     extra={"domain": record.domain},
                 )
@@ -126,6 +137,7 @@ class RenewalInfoWatch:
     def _is_back(self) -> None:
         if self._is_away:
             self._is_away = False
+            self._returns.give()
             _logger.info("the CA answers again")
             for loop in self._loops():
                 loop.ca_is_back()
@@ -134,10 +146,11 @@ class RenewalInfoWatch:
         if self._is_wanted_back():
             return _PROBE_SECONDS
         now = self._clock()
+        records = (loop.record for loop in self._loops())
         checks = (
-            loop.record.window_check_at
-            for loop in self._loops()
-            if loop.record.leaf is not None and loop.record.has_valid_leaf(now)
+            record.window_check_at or now
+            for record in records
+            if record.has_valid_leaf(now) and self._source.knows(record.leaf)
         )
-        waits = [(check - now).total_seconds() for check in checks if check is not None]
+        waits = ((check - now).total_seconds() for check in checks)
         return max(min(waits, default=math.inf), _PACE_SECONDS)

@@ -31,6 +31,7 @@ _POLL_SECONDS = 300
 _MIN_QUERY_INTERVAL = 1
 _MAX_BACKOFF = 60
 _BLIND_AFTER = 60
+_GREETING_SECONDS = 1
 _SILENT_WAIT_SECONDS = 10
 """How long a new name may take to become a CertDomain before that is worth a line."""
 
@@ -70,6 +71,7 @@ class CertDomains:
         """Told by tailscaled itself: what failed because of it may go well now."""
         self._silent_since: float | None = None
         self._trouble = ""
+        self._first_connected_at: float | None = None
         self.bus_connected = False
         """Whether the bus is being watched just now."""
 
@@ -119,9 +121,9 @@ class CertDomains:
             try:
                 async with self._client.watch_ipn_bus() as messages:
                     self.bus_connected = True
-                    self._tell_change()
+                    self._tell_message()
                     async for _fields in messages:
-                        self._tell_change()
+                        self._tell_message()
                 _logger.debug("tailscaled ended the IPN bus watch; watching again")
             except LocalAPIError as exc:
                 if self.bus_connected:
@@ -175,6 +177,15 @@ class CertDomains:
         self._silent_since, self._trouble = None, ""
         self._view.value = CertDomainsView(names=names)
         return True
+
+    def _tell_message(self) -> None:
+        """Take a message as a change, but not the state that a first watch begins with."""
+        if self._first_connected_at is None:
+            self._first_connected_at = trio.current_time()
+        if trio.current_time() - self._first_connected_at < _GREETING_SECONDS:
+            self.hints.give()
+        else:
+            self._tell_change()
 
     def _tell_change(self) -> None:
         self.changes.give()

@@ -8,6 +8,7 @@ is done.
 from __future__ import annotations
 
 import math
+from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 import attrs
@@ -21,12 +22,13 @@ from .statistics import DomainState, DomainStatistics
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime, timedelta
+    from datetime import datetime
     from random import Random
 
     from .cert_domains import CertDomains
     from .certificate import Certificate
     from .clock import Clock
+    from .hints import Hints
     from .issuance_gate import IssuanceGate
     from .journal import Journal
     from .localapi import LocalAPI
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 __all__ = ["CertLoop", "LoopContext"]
 
 _LONGEST_NAP = 86400 * 366.0
+_BACKDATED = timedelta(hours=2)
+"""By so much, or less, CAs date a certificate back that they issue now."""
 _SOON = 1e-4  # seconds: what floats lose over a year
 
 
@@ -54,8 +58,10 @@ class LoopContext:
     clock: Clock
     rng: Random
     mode_of: Callable[[str], Mode]
-    on_news: Callable[[], None]
-    """Called after a new certificate, and after a failure."""
+    ca_returns: Hints
+    """Given when the CA is back."""
+    news: Hints
+    """Given after a new certificate, and after a failure."""
 
 
 class _Sent(NamedTuple):
@@ -63,6 +69,7 @@ class _Sent(NamedTuple):
 
     wishes: int
     changes: int
+    ca_returns: int
 
 
 @attrs.define(eq=False)
@@ -103,8 +110,9 @@ class CertLoop:
         await self._wait_until_listed()
         while True:
             step = await self._sleep()
-            if isinstance(self.record.error, NotACertDomainError):
+            if self._is_unlisted():
                 await self._wait_until_listed()
+                continue  # much may have changed meanwhile
             await (self._look() if step.request is Request.LOOK else self._order())
             if self._sent is not None:
                 sent, self._sent = self._sent, None
@@ -112,6 +120,8 @@ class CertLoop:
                     self.record.skip_backoff()
                 if sent.changes != self._context.cert_domains.changes.count:
                     self.tailscaled_changed()
+                if sent.ca_returns != self._context.ca_returns.count:
+                    self.ca_is_back()
 
     def renew(self, *, is_forced: bool = False) -> None:
         """Ask now, or right after the request under way; what the CA said stands.
@@ -121,6 +131,8 @@ class CertLoop:
         """
         self._wishes += 1
         self._is_forced |= is_forced
+        if self._mode is Mode.GUEST:
+            self.record.is_lost = False
         if self._sent is None:
             self.record.skip_backoff()
             self.plan_again()
@@ -170,7 +182,12 @@ class CertLoop:
 
     def _note_sent(self) -> None:
         self._attempts += 1
-        self._sent = _Sent(self._wishes, self._context.cert_domains.changes.count)
+        context = self._context
+        self._sent = _Sent(self._wishes, context.cert_domains.changes.count, context.ca_returns.count)
+
+    def _is_unlisted(self) -> bool:
+        error, view = self.record.error, self._context.cert_domains.view
+        return isinstance(error, NotACertDomainError) and not view.lets_through(self.domain)
 
     async def _wait_until_listed(self) -> None:
         self._state, self._step = DomainState.WAITING, None
@@ -214,12 +231,18 @@ class CertLoop:
     def _state_while_asleep(self, step: Step) -> DomainState:
         if step.limit is not None:
             return DomainState.LIMITED
-        return DomainState.ISSUED if self.record.error is None else DomainState.FAILED
+        if self.record.error is not None or not self.record.has_valid_leaf(self._context.clock()):
+            return DomainState.FAILED
+        return DomainState.ISSUED
 
     async def _look(self) -> None:
         """See what tailscaled has. It costs nothing, and it is no order."""
         context, record = self._context, self.record
         async with context.look_gate.slot((False, 0, False, 0.0)):
+            now = context.clock()
+            step = self._plan(now)  # in the queue it may have come too close to its end
+            if step.request is not Request.LOOK or (step.at - now).total_seconds() > _SOON:
+                return
             self._note_sent()
             try:
                 leaf = await look(context.client, self.domain)
@@ -235,7 +258,7 @@ class CertLoop:
             context.journal.note_look(record, now, leaf if is_new else None, context.ledger.account)
         self._report_leaf(is_new=is_new, before=before)
         if is_new:
-            context.on_news()
+            context.news.give()
 
     def _look_failed(self, error: LocalAPIError) -> None:
         context, record = self._context, self.record
@@ -261,7 +284,7 @@ class CertLoop:
                 return
             self._state = DomainState.REQUESTING
             self._note_sent()
-            had_valid = record.has_valid_leaf(now)
+            had_one = record.leaf is not None
             self._is_forced = False
             context.ledger.take(record, now)
             number = context.journal.begin(self.domain, step.request, now)
@@ -277,13 +300,22 @@ class CertLoop:
         if isinstance(outcome, LocalAPIError):
             self._order_failed(number, outcome)
         else:
-            self._order_succeeded(number, outcome, started_at=now, is_first=not had_valid)
+            self._order_succeeded(number, outcome, started_at=now, is_first=not had_one)
 
     async def _ask(self, request: Request) -> Certificate:
         context = self._context
         client, clock, patience = context.client, context.clock, context.issue_timeout
         if request is Request.RENEW:
-            return await renew(client, self.domain, known=self.record.leaf, clock=clock, patience=patience)
+            try:
+                old = await look(client, self.domain)
+            except LocalAPIError as exc:
+                if exc.reached_ca is False:
+                    raise
+                # tailscaled has lost it: that look was an order, which it gave up with it.
+                context.ledger.spend_behind(self.record, clock(), is_order=True)
+            else:
+                known = self.record.leaf
+                return await renew(client, self.domain, old, known=known, clock=clock, patience=patience)
         return await issue(client, self.domain, clock=clock, patience=patience)
 
     def _order_succeeded(
@@ -291,17 +323,16 @@ class CertLoop:
     ) -> None:
         context, record = self._context, self.record
         now, before = context.clock(), record.error
-        is_known = record.leaf is not None
         is_new = record.saw(leaf, now)
         is_ours = context.ledger.settle_success(
             record, started_at=started_at, ended_at=now, is_first=is_first
         )
-        if is_new and is_known and not is_ours:
+        if is_new and not is_ours and (not is_first or leaf.not_before > record.wanted_since - _BACKDATED):
             context.ledger.spend_behind(record, now, is_order=False)
         self._end(number, "issued" if is_ours else "found")
         self._report_leaf(is_new=is_new, before=before)
         if is_new:
-            context.on_news()
+            context.news.give()
 
     def _order_failed(self, number: int, error: LocalAPIError) -> None:
         context, record = self._context, self.record
@@ -329,7 +360,7 @@ class CertLoop:
             self._end_told = self.record.leaf
         log_failure(self.record, error, self._plan(now), now, is_news=is_news)
         if self.waits_for_ca:
-            self._context.on_news()
+            self._context.news.give()
 
     def _report_end(self, step: Step, now: datetime) -> None:
         """Tell once that the certificate is over."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -15,20 +14,21 @@ import trio
 from .ari_watch import RenewalInfoWatch
 from .cert_domains import CertDomains
 from .cert_loop import CertLoop, LoopContext
-from .clock_watch import watch_clock
+from .clock_watch import CLOCK_LOOK_SECONDS, WatchedClock
 from .errors import ServeConfigError
 from .hints import Hints
 from .issuance_gate import IssuanceGate, slots_of
 from .journal import Journal
 from .localapi import ISSUE_TIMEOUT, LocalAPI
 from .loop_log import local_time
-from .resuming import resume
+from .resuming import clamp, resume
 from .schedule import LETS_ENCRYPT, REFRESH_INTERVAL, CALimits, DomainRecord, Ledger, Mode, RetryPolicy
 from .statistics import CertManagerStatistics, LimitStatistics
 from .wall_clock import default_clock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+    from datetime import datetime
 
     from .ari import RenewalInfoSource
     from .clock import Clock
@@ -62,7 +62,7 @@ class CertManager:
         self._running: dict[str, _Running] = {}
         self._ending: dict[str, _Running] = {}
         self._records = records
-        self._tidied_at = context.clock()
+        self._tidied_at: datetime | None = None
         self._exceeded: frozenset[str] = frozenset()
         """Of what limits it was told that they are exceeded."""
 
@@ -164,6 +164,7 @@ class CertManager:
             record = DomainRecord(domain=domain, wanted_since=self._context.clock())
             self._records[domain] = record
         record.looked_at = None  # a name that comes back is looked at at once
+        self._context.news.give()
         running = _Running(CertLoop(record, self._context))
         predecessor = self._ending.get(domain)
         self._running[domain] = running
@@ -185,28 +186,44 @@ class CertManager:
         return (running.loop for running in self._running.values())
 
     async def _pass_changes_on(self) -> None:
-        changes = self._context.cert_domains.changes
+        changes, seen = self._context.cert_domains.changes, 0
         while True:
+            await changes.wait(seen)
             seen = changes.count
             for loop in self._loops():
                 loop.tailscaled_changed()
             await trio.sleep(_MIN_PASS_INTERVAL)
-            await changes.wait(seen)
 
     def _clock_jumped(self, by: timedelta) -> None:
+        context = self._context
         if by < timedelta(0):
-            self._context.ledger.shift(by)
+            context.ledger.shift(by)
             for record in self._records.values():
                 record.shift(by)
+        clamp(self._records, context.ledger, policy=context.retry_policy, now=context.clock())
+        self._tidied_at = None  # this clock may be wrong
         for loop in self._loops():
             loop.plan_again()
+        context.news.give()
 
-    def _look_after(self) -> None:
-        """Do what is to be done now and then."""
-        now = self._context.clock()
-        if abs(now - self._tidied_at) >= _TIDY_INTERVAL:
-            self._context.journal.tidy(now)
+    async def _look_after(self) -> None:
+        """Do what is to be done now and then, until cancelled; one of it is to look at the clock."""
+        while True:
+            await trio.sleep(CLOCK_LOOK_SECONDS)
+            self._keep_journal(self._context.clock())
+            self._tell_limits()
+
+    def _keep_journal(self, now: datetime) -> None:
+        journal = self._context.journal
+        if journal.is_incomplete:
+            journal.write_again(self._records.values(), self._context.ledger.account, now)
+        if self._tidied_at is None:
             self._tidied_at = now
+        elif now - self._tidied_at >= _TIDY_INTERVAL:
+            journal.tidy(now, self._running)
+            self._tidied_at = now
+
+    def _tell_limits(self) -> None:
         exceeded = {limit.scope: limit for limit in self._limits() if limit.is_exceeded}
         for scope, limit in exceeded.items():
             if scope not in self._exceeded:
@@ -257,14 +274,14 @@ async def open_cert_manager(
         The manager, without any name yet.
     """
     cert_domains = CertDomains(client, Hints())
-    clock = clock or default_clock()
     own_journal = journal if journal is not None else Journal()
-    watch: RenewalInfoWatch | None = None
+    manager: CertManager | None = None
 
-    def on_news() -> None:
-        if watch is not None:
-            watch.look_again()
+    def on_jump(by: timedelta) -> None:
+        if manager is not None:
+            manager._clock_jumped(by)  # noqa: SLF001
 
+    clock = WatchedClock(clock or default_clock(), on_jump)
     context = LoopContext(
         client=client,
         cert_domains=cert_domains,
@@ -278,7 +295,8 @@ async def open_cert_manager(
         clock=clock,
         rng=rng if rng is not None else Random(),  # noqa: S311 -- jitter, no secret
         mode_of=mode_of,
-        on_news=on_news,
+        ca_returns=Hints(),
+        news=Hints(),
     )
     try:
         async with trio.open_nursery() as nursery:
@@ -286,11 +304,17 @@ async def open_cert_manager(
             manager = CertManager(nursery, context, records)
             nursery.start_soon(cert_domains.run, name="CertDomains")
             nursery.start_soon(manager._pass_changes_on, name="changes")  # noqa: SLF001
-            look = partial(watch_clock, clock, on_jump=manager._clock_jumped, on_look=manager._look_after)  # noqa: SLF001
-            nursery.start_soon(look, name="clock")
+            nursery.start_soon(manager._look_after, name="looking after")  # noqa: SLF001
             nursery.start_soon(own_journal.run, name="journal")
             if renewal_info is not None:
-                watch = RenewalInfoWatch(renewal_info, manager._loops, own_journal, clock)  # noqa: SLF001
+                watch = RenewalInfoWatch(
+                    renewal_info,
+                    manager._loops,  # noqa: SLF001
+                    own_journal,
+                    clock,
+                    news=context.news,
+                    returns=context.ca_returns,
+                )
                 nursery.start_soon(watch.run, name="renewal information")
             try:
                 yield manager

@@ -37,23 +37,27 @@ async def look(client: LocalAPI, domain: str) -> Certificate:
 
 
 async def renew(
-    client: LocalAPI, domain: str, *, known: Certificate | None, clock: Clock, patience: timedelta
+    client: LocalAPI,
+    domain: str,
+    old: Certificate,
+    *,
+    known: Certificate | None,
+    clock: Clock,
+    patience: timedelta,
 ) -> Certificate:
     """Have a certificate replaced in the foreground; return what tailscaled gives afterwards.
-
-    Right before it is seen which one that is: it may have been replaced meanwhile.
 
     Args:
         client: the LocalAPI.
         domain: the name.
-        known: the certificate that is to be replaced.
+        old: the certificate that tailscaled has, seen just now.
+        known: the certificate that was to be replaced; where that has happened meanwhile, nothing is asked.
         clock: the present time.
         patience: how long the renewal may take.
 
     Raises:
         StaleCertificateError: tailscaled reports a success, and there is no new certificate.
     """
-    old = await look(client, domain)
     now = clock()
     if known is not None and old.fingerprint != known.fingerprint and not _is_due(old, now):
         return old

@@ -10,6 +10,7 @@ import base64
 import re
 import sys
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ import attrs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import datetime, timedelta
+    from datetime import timedelta
 
     from cryptography import x509
 
@@ -26,6 +27,8 @@ __all__ = ["CertChain", "CertPair", "Certificate"]
 # RFC 7468 textual encoding; tailscaled writes SEC1 ("EC PRIVATE KEY"), its stores may hold others.
 _KEY_BEGIN = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 _KEY_END = re.compile(rb"-----END [A-Z ]*PRIVATE KEY-----(?:\r?\n)?")
+# "No end" (RFC 5280, section 4.1.2.5) is the last second that a date can hold: local time would overflow.
+_EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 _KEY_MARK = b"PRIVATE KEY"
 
 
@@ -154,8 +157,8 @@ def _facts(leaf: x509.Certificate) -> Certificate:
         return Certificate(
             names=tuple(names.value.get_values_for_type(x509.DNSName)),
             serial_number=leaf.serial_number,
-            not_before=leaf.not_valid_before_utc,
-            not_after=leaf.not_valid_after_utc,
+            not_before=max(leaf.not_valid_before_utc, _EARLIEST),
+            not_after=min(leaf.not_valid_after_utc, _LATEST),
             issuer=sys.intern(leaf.issuer.rfc4514_string()),
             fingerprint=leaf.fingerprint(hashes.SHA256()).hex(),
             ari_id=_ari_id(leaf),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from datetime import timedelta
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -12,36 +12,42 @@ from .clock import describe_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from .clock import Clock
 
-__all__ = ["watch_clock"]
+__all__ = ["CLOCK_LOOK_SECONDS", "WatchedClock"]
 
 _logger = logging.getLogger(__name__)
 
-_INTERVAL_SECONDS = 300
+CLOCK_LOOK_SECONDS = 300
+"""How often to look at the clock where nobody else does."""
 _SLACK = timedelta(seconds=30)
 
 
-async def watch_clock(
-    clock: Clock, *, on_jump: Callable[[timedelta], None], on_look: Callable[[], None]
-) -> NoReturn:
-    """Compare the wall clock with Trio's every five minutes, until cancelled.
+class WatchedClock:
+    """A :data:`Clock` that compares itself with Trio's at every call, so that nothing is noted in between.
 
     Args:
         clock: the present time.
-        on_jump: told by how much the wall clock went further than Trio's, where that is more than half a
-            minute; less than nothing: it was set back.
-        on_look: called each time, after that.
+        on_jump: told, before the new time is returned, by how much the wall clock went further than
+            Trio's, where that is more than half a minute; less than nothing: it was set back.
     """
-    while True:
-        wall, monotonic = clock(), trio.current_time()
-        await trio.sleep(_INTERVAL_SECONDS)
-        jump = clock() - wall - timedelta(seconds=trio.current_time() - monotonic)
-        if jump < -_SLACK:
-            _logger.warning("the clock was set back by %s", describe_duration(-jump))
-        elif jump > _SLACK:
-            _logger.info("the machine was suspended, or its clock set, for %s", describe_duration(jump))
+
+    def __init__(self, clock: Clock, on_jump: Callable[[timedelta], None]) -> None:
+        self._clock = clock
+        self._on_jump = on_jump
+        self._wall, self._monotonic = clock(), trio.current_time()
+
+    def __call__(self) -> datetime:
+        """Return the present time."""
+        wall, monotonic = self._clock(), trio.current_time()
+        jump = wall - self._wall - timedelta(seconds=monotonic - self._monotonic)
+        self._wall, self._monotonic = wall, monotonic
         if abs(jump) > _SLACK:
-            on_jump(jump)
-        on_look()
+            if jump < timedelta(0):
+                _logger.warning("the clock was set back by %s", describe_duration(-jump))
+            else:
+                _logger.info("the machine was suspended, or its clock set, for %s", describe_duration(jump))
+            self._on_jump(jump)
+        return wall

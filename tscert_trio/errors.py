@@ -19,6 +19,7 @@
          ├─ ControlError            the control server did not publish the DNS record
          ├─ RateLimitedError        the CA wants silence; ``retry_after`` says how long
          ├─ IssuanceTimeoutError    no answer in time
+         ├─ ConnectionLostError     tailscaled went away in the middle of an issuance
          ├─ AlreadyReplacedError    an earlier renewal of this certificate blocks this one
          ├─ AccountMismatchError    the certificate to replace belongs to another ACME account
          ├─ AccountError            the CA does not accept this machine's ACME account
@@ -87,7 +88,15 @@ class StateFolderHeldError(StateError):
 
 
 class RenewalInfoError(TscertError):
-    """The CA cannot be asked when to renew a certificate, or its answer makes no sense."""
+    """The CA cannot be asked when to renew a certificate, or its answer makes no sense.
+
+    Attributes:
+        is_out_of_reach: whether the CA as a whole cannot be asked, rather than about this certificate.
+    """
+
+    def __init__(self, text: str, *, is_out_of_reach: bool = False) -> None:
+        super().__init__(text)
+        self.is_out_of_reach = is_out_of_reach
 
 
 class LocalAPIError(TscertError):
@@ -214,6 +223,16 @@ class IssuanceTimeoutError(LocalAPIError):
     counted = True
     passes_with_tailscaled = True
     passes_with_ca = True
+
+
+class ConnectionLostError(LocalAPIError):
+    """tailscaled went away while it worked on a certificate, which may have been ordered, even issued."""
+
+    meaning = "tailscaled ended, or was restarted, in the middle of an issuance."
+    remedy = "Passes by itself if it was restarted; if it happens again, its log says why it ends."
+    reached_ca = None
+    counted = True
+    passes_with_tailscaled = True
 
 
 class AlreadyReplacedError(LocalAPIError):

@@ -20,6 +20,7 @@ __all__ = ["OPTIONS", "Option", "parse_duration"]
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _LONGEST_SECONDS = 10 * 366 * 86400
+_SHORTEST_INTERVAL = timedelta(minutes=1)
 _LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -37,6 +38,12 @@ def parse_duration(text: str) -> timedelta:
     if not (duration := timedelta(seconds=seconds)):
         raise ValueError(f"{text!r} is no time at all")
     return duration
+
+
+def _parse_interval(text: str) -> timedelta:
+    if (interval := parse_duration(text)) < _SHORTEST_INTERVAL:
+        raise ValueError(f"{text!r} is too short; a minute is the least")
+    return interval
 
 
 def _parse_factor(text: str) -> float:
@@ -151,7 +158,7 @@ OPTIONS = (
         help="never ask for names that match",
     ),
     Option(
-        field="refresh_interval", flag="--refresh-interval", metavar="DURATION", parse=parse_duration,
+        field="refresh_interval", flag="--refresh-interval", metavar="DURATION", parse=_parse_interval,
         help="how long after a look at a certificate to look again, at most",
     ),
     Option(

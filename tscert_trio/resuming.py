@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from .errors import IssuanceError
 from .schedule import DomainRecord
 
 if TYPE_CHECKING:
-    from datetime import datetime
     from random import Random
 
     from .journal import Journal
     from .schedule import Ledger, RetryPolicy
 
-__all__ = ["resume"]
+__all__ = ["clamp", "resume"]
+
+_WRITTEN = datetime(2026, 1, 1, tzinfo=UTC)
+"""A clock that shows less is wrong: a machine without a battery has not asked for the time yet."""
+
+
+def clamp(records: dict[str, DomainRecord], ledger: Ledger, *, policy: RetryPolicy, now: datetime) -> None:
+    """Bring back what lies further ahead than it can, since it was written under another clock.
+
+    Args:
+        records: of all names.
+        ledger: with the account.
+        policy: the schedule.
+        now: the present time; where it is certainly wrong, nothing is changed.
+    """
+    if now < _WRITTEN:
+        return
+    ledger.clamp(now)
+    for record in records.values():
+        record.clamp(now, policy)
+        ledger.clamp_record(record, now)
 
 
 def resume(
@@ -34,10 +54,7 @@ def resume(
     """
     memories = journal.load()
     ledger.account, records = memories.account, memories.records
-    ledger.clamp(now)
-    for record in records.values():
-        record.clamp(now, policy)
-        ledger.clamp_record(record, now)
+    clamp(records, ledger, policy=policy, now=now)
     for attempt in memories.interrupted:
         error = IssuanceError("the service was killed during this request; nobody knows how it ended")
         record = records.setdefault(

@@ -47,7 +47,7 @@ class DomainStatistics:
     window: RenewalWindow | None = None
     """When the CA suggests to renew it."""
     attempts: int
-    """Requests sent since the loop began, looks included."""
+    """Since the loop began: looks, and orders (a renewal is one, though it is three requests)."""
     failures: int
     """Counted failures in a row."""
     last_error: LocalAPIError | None

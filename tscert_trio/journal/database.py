@@ -10,19 +10,39 @@ from urllib.parse import quote
 
 from . import rows
 
-__all__ = ["UNREADABLE", "begin_anew", "open_database"]
+__all__ = ["UNREADABLE", "begin_anew", "is_no_damage", "open_database", "read_into_memory"]
 
 _logger = logging.getLogger(__name__)
 
 _VERSION = 1
+_OPENING_SECONDS = 5
+"""For how long another program may hold the file at the start, a backup for example."""
+_PATIENCE_MS = 100
+"""The same later, when everything waits meanwhile."""
 _WAL_BYTES = 1 << 22
 
 UNREADABLE = (sqlite3.DatabaseError, UnicodeDecodeError)
 """What damage raises; the second where a message of SQLite's quotes the file."""
 
 
+_NO_DAMAGE = {
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_AUTH,
+}
+
+
 def open_database(path: Path | None) -> tuple[sqlite3.Connection, Path | None]:
     """Open the file, or another in its place if it is damaged or of a newer version.
+
+    One that merely cannot be written, since the disk is full or another program holds it, is read and left
+    alone.
 
     Args:
         path: where; ``None``: in memory.
@@ -30,20 +50,32 @@ def open_database(path: Path | None) -> tuple[sqlite3.Connection, Path | None]:
     Returns:
         The database, and where it is at last: where nothing can be written that is in memory.
     """
+    db: sqlite3.Connection | None = None
     try:
         db = _connect(path)
-    except sqlite3.OperationalError as exc:  # the disk is full, or read-only: the file may be good
-        return _copy_into_memory(path, exc), None
+        why = _why_unusable(db)
     except UNREADABLE as exc:
-        return begin_anew(path, f"is damaged ({exc})")
-    if why := _why_unusable(db):
-        db.close()
+        if is_no_damage(exc):
+            if db is not None:
+                db.close()
+            return read_into_memory(path, exc), None
+        why = f"is damaged ({exc})"
+    if why is not None:
+        if db is not None:
+            db.close()
         return begin_anew(path, why)
+    assert db is not None
     try:
         _make_tables(db)
     except UNREADABLE:  # the first write tells
         _logger.debug("the journal's tables cannot be made", exc_info=True)
+    db.execute(f"PRAGMA busy_timeout = {_PATIENCE_MS:d}")
     return db, path
+
+
+def is_no_damage(exc: Exception) -> bool:
+    """Return whether an error says nothing against the file: it is held elsewhere, or the disk is full."""
+    return isinstance(exc, sqlite3.Error) and getattr(exc, "sqlite_errorcode", 0) & 0xFF in _NO_DAMAGE
 
 
 def begin_anew(path: Path | None, why: str) -> tuple[sqlite3.Connection, Path | None]:
@@ -74,7 +106,7 @@ def begin_anew(path: Path | None, why: str) -> tuple[sqlite3.Connection, Path | 
         return _connect_anew(None), None
 
 
-def _copy_into_memory(path: Path | None, exc: Exception) -> sqlite3.Connection:
+def read_into_memory(path: Path | None, exc: Exception) -> sqlite3.Connection:
     """Go on with what can be read of a file that cannot be written, and leave it as it is."""
     _logger.error(
         "the journal %s cannot be written (%s): going on, but a restart would not know what happens now",
@@ -88,12 +120,12 @@ def _copy_into_memory(path: Path | None, exc: Exception) -> sqlite3.Connection:
                 file.backup(db)
     except UNREADABLE:
         db.close()
-        return _connect_anew(None)
+        db = _connect_anew(None)
     return db
 
 
 def _connect(path: Path | None) -> sqlite3.Connection:
-    db = sqlite3.connect(path or ":memory:", isolation_level=None, timeout=0.1)
+    db = sqlite3.connect(path or ":memory:", isolation_level=None, timeout=_OPENING_SECONDS)
     try:
         db.execute("PRAGMA page_size = 1024")  # what changes is small, and whole pages are written
         if path is not None:
@@ -119,23 +151,22 @@ def _make_tables(db: sqlite3.Connection) -> None:
 
 
 def _why_unusable(db: sqlite3.Connection) -> str | None:
-    try:
-        version = int(db.execute("PRAGMA user_version").fetchone()[0])
-        damage = str(db.execute("PRAGMA quick_check(1)").fetchone()[0])
-        tables = _tables(db)
-    except UNREADABLE as exc:
-        return f"is damaged ({exc})"
+    version = int(db.execute("PRAGMA user_version").fetchone()[0])
+    damage = str(db.execute("PRAGMA quick_check(1)").fetchone()[0])
     if version > _VERSION:
         return f"is of a newer version of tscert-trio (its format is {version})"
     if damage != "ok":
         return f"is damaged ({damage})"
-    if not set(tables) <= set(_expected_tables()):
+    if not set(_tables(db)) <= set(_expected_tables()):
         return "is damaged (its tables are not those that were made)"
     return None
 
 
 def _tables(db: sqlite3.Connection) -> list[tuple[str, str]]:
-    return db.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name").fetchall()
+    """Return the tables that were made here; SQLite itself may add some."""
+    return db.execute(
+        "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%' ORDER BY name"
+    ).fetchall()
 
 
 def _expected_tables() -> list[tuple[str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,8 +63,9 @@ def open_state_folder(folder: Path) -> Iterator[Journal]:
                 f"the state folder {folder} is held by another tscert-trio, process {holder}; end that one, "
                 "or give this one a folder of its own with --state"
             ) from None
-        os.truncate(lock, 0)
-        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        with suppress(OSError):  # a full disk; it is only for the message above
+            os.truncate(lock, 0)
+            os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
         with Journal(folder / _FILE) as journal:
             yield journal
     finally:

@@ -154,9 +154,9 @@ def _error(name: str, text: str, retry_after: float | None, limit: str | None) -
             retry_after=None if retry_after is None else timedelta(seconds=retry_after),
             limit=RateLimit[limit or "OTHER"],
         )
-    if not (isinstance(error, type) and issubclass(error, LocalAPIError)):
-        raise ValueError(f"there is no failure of class {name}")  # noqa: TRY004 -- a wrong text
-    return error(text)
+    if isinstance(error, type) and issubclass(error, LocalAPIError):
+        return error(text)
+    return errors.IssuanceError(text)  # a class of a newer version, say
 
 
 def from_account(account: AccountState) -> Iterator[tuple[str, float | None, bool]]:

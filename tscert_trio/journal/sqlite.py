@@ -17,10 +17,10 @@ import attrs
 import trio
 
 from . import rows
-from .database import UNREADABLE, begin_anew, open_database
+from .database import UNREADABLE, begin_anew, is_no_damage, open_database, read_into_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterable, Iterator
     from datetime import datetime
     from pathlib import Path
 
@@ -72,6 +72,8 @@ class Journal:
         self._limits: tuple[object, ...] = ()
         """The limits as they are written down."""
         self._checkpoint_wanted = trio.Event()
+        self.is_incomplete = False
+        """Whether it was begun anew after :meth:`load`: how names stand is to be written again."""
         self._db, self._path = open_database(path)
 
     def __enter__(self) -> Self:
@@ -89,8 +91,12 @@ class Journal:
         try:
             return self._load()
         except _NONSENSE as exc:
-            self._begin_anew(exc)
-            return self._load()
+            if is_no_damage(exc):
+                self._db.close()
+                self._db, self._path = read_into_memory(self._path, exc), None
+            else:
+                self._begin_anew(exc)
+        return self._load()
 
     def begin(self, domain: str, request: Request, at: datetime) -> int:
         """Write down that a request is about to be sent; return its number.
@@ -167,6 +173,15 @@ class Journal:
         with self._writing() as db:
             db.execute(rows.PUT_DOMAIN, rows.from_record(record))
 
+    def write_again(self, records: Iterable[DomainRecord], account: AccountState, now: datetime) -> None:
+        """Write down how all names stand, after the journal was begun anew."""
+        self.is_incomplete = False
+        for record in records:
+            with self._writing() as db:
+                if record.leaf is not None:
+                    self._write_certificate(db, record.domain, record.leaf, now)
+                self._write(db, record, account)
+
     def attempts(self, domain: str | None = None, *, limit: int = 100) -> tuple[Attempt, ...]:
         """Return the newest attempts, the newest last.
 
@@ -185,13 +200,17 @@ class Journal:
             self._tell(exc)
             return ()
 
-    def tidy(self, now: datetime) -> None:
-        """Forget what is older than 400 days."""
+    def tidy(self, now: datetime, wanted: Container[str] = ()) -> None:
+        """Forget what is older than 400 days, but not how names stand that are wanted."""
         limit = (now - _KEPT).timestamp()
         with self._writing() as db:
             db.execute("DELETE FROM attempts WHERE started_at < ?", (limit,))
             db.execute("DELETE FROM certificates WHERE not_after < ?", (limit,))
-            db.execute("DELETE FROM domains WHERE coalesce(ended_at, wanted_since) < ?", (limit,))
+            old = db.execute(
+                "SELECT domain FROM domains WHERE coalesce(ended_at, wanted_since) < ?", (limit,)
+            ).fetchall()
+            gone = [row for row in old if row[0] not in wanted]
+            db.executemany("DELETE FROM domains WHERE domain = ?", gone)
 
     async def run(self) -> None:
         """Move what was written into the file proper, now and then, in a thread, until cancelled."""
@@ -294,6 +313,9 @@ class Journal:
     def _begin_anew(self, exc: Exception) -> None:
         self._db.close()
         self._db, self._path = begin_anew(self._path, f"is damaged ({exc})")
+        self._seen.clear()
+        self._limits = ()
+        self.is_incomplete = True
 
     def _tell(self, exc: Exception) -> None:
         self._good_writes = 0

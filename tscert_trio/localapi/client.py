@@ -16,6 +16,7 @@ from ..certificate import CertChain, CertPair
 from ..clock import Clock, describe_duration, system_clock
 from ..errors import (
     AccessDeniedError,
+    ConnectionLostError,
     IssuanceError,
     IssuanceTimeoutError,
     LocalAPIError,
@@ -43,6 +44,8 @@ _BODY_BYTES = 1 << 20
 _CONFIG_BYTES = 16 << 20  # a serve config of 5,000 Services is larger than 1 MiB
 _HEADERS = {"Host": "local-tailscaled.sock", "Connection": "close"}
 _QUERY_PATIENCE = timedelta(seconds=10)
+_QUICK_SECONDS = 1
+"""Who loses the connection sooner was not being issued a certificate: that takes seconds."""
 _FIRST_CAP_WITH_CERT_DOMAINS = 138  # v1.98.0
 
 
@@ -187,6 +190,11 @@ class LocalClient:
         try:
             async with self._open(target, patience) as response:
                 body = await self._read(response, IssuanceError)
+        except UnreachableError as exc:
+            was_sent = isinstance(exc.__context__, httpx.ReadError)
+            if was_sent and trio.current_time() - asked_at > _QUICK_SECONDS:
+                raise ConnectionLostError(str(exc)) from None
+            raise
         except _NoAnswerError as exc:
             raise IssuanceTimeoutError(f"{exc} ({describe_duration(patience)})") from None
         except IssuanceTimeoutError as exc:

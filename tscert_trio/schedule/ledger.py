@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from ..errors import LocalAPIError, RateLimit, RateLimitedError, StaleCertificateError, StorageError
+from ..errors import (
+    LocalAPIError,
+    ProtocolError,
+    RateLimit,
+    RateLimitedError,
+    StaleCertificateError,
+    StorageError,
+)
 from .budget import LONG_AGO, CALimits
 from .renewal import last_twentieth
 from .retry import hold_after
@@ -18,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["AccountState", "Ledger", "TailnetState", "tailnet_of"]
 
 _BACKDATED = (timedelta(0), timedelta(hours=1))  # Let's Encrypt dates certificates back by an hour
-_SLACK = timedelta(seconds=2)
+_SLACK = timedelta(minutes=2)  # by which two clocks may differ, and what Let's Encrypt calls an hour
 _TAILNET_HOLD = timedelta(hours=1)
 
 
@@ -72,7 +79,7 @@ class Ledger:
             (certificate_at, "the limit on certificates for the same name"),
             (limits.orders.ready_at(account.orders_full_at), "the limit on orders"),
         ]
-        if not has_valid:
+        if record.leaf is None:  # one that has ended is a renewal, to the CA
             waits.append((self._slot(record.domain, now), "the limit on new names of the tailnet"))
         at, reason = max(waits, key=lambda wait: wait[0])
         return at, (reason if at > now else None)
@@ -93,7 +100,7 @@ class Ledger:
             record: with the certificate that came.
             started_at: when the attempt was sent.
             ended_at: when its answer came.
-            is_first: whether there was no valid certificate before.
+            is_first: whether there was no certificate before.
         """
         tailnet = self._tailnet(record.domain)
         self.leave_queue(record.domain)
@@ -108,7 +115,8 @@ class Ledger:
     def settle_failure(self, record: DomainRecord, error: LocalAPIError, now: datetime) -> None:
         """Give back what an attempt did not cost, after a failure, and heed what the CA says."""
         is_issued = isinstance(error, StorageError | StaleCertificateError)
-        self._give_back(record, orders=error.reached_ca is False, certificates=not is_issued)
+        is_free = error.reached_ca is False and not isinstance(error, ProtocolError)  # a 200, as a rule
+        self._give_back(record, orders=is_free, certificates=not is_issued)
         self.heed(record, error, now)
 
     def settle_cancelled(self, record: DomainRecord) -> None:
@@ -125,7 +133,7 @@ class Ledger:
             tailnet.is_exceeded = True
             tailnet.full_at = now + (hold or _TAILNET_HOLD) + bucket.interval * (bucket.capacity - 1)
         elif error.limit in {RateLimit.ORDERS, RateLimit.REGISTRATIONS} and hold is not None:
-            self.account.hold_until = now + hold
+            self.account.hold_until = max(self.account.hold_until or LONG_AGO, now + hold)
 
     def spend_behind(self, record: DomainRecord, now: datetime, *, is_order: bool) -> None:
         """Count what tailscaled has spent by itself: a certificate, or an order that failed."""

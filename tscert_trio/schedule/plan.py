@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from ..errors import NotACertDomainError
 from .renewal import look_interval
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ _BLIND_END = timedelta(minutes=1)
 """A certificate with less left is not looked at: were it over when tailscaled looks, that would order."""
 _JUST_AFTER = timedelta(seconds=1)
 _SHORTEST_WAIT = timedelta(seconds=1)
+_UNLISTED_WAIT = timedelta(minutes=1)
+_HASTY = 2
+"""So many certificates replaced one after the other are no accident any more."""
 _READER_INTERVAL = timedelta(minutes=5)
 _RUNWAY_ENOUGH = 999
 
@@ -80,17 +84,34 @@ def next_step(
         is_forced: a person wants a new certificate, due or not.
     """
     if mode is Mode.READER:
-        at = now if record.looked_at is None else record.looked_at + _READER_INTERVAL
-        if record.order_at is not None and record.ended_at is not None:
-            at = max(at, min(record.order_at, record.ended_at + _READER_INTERVAL))
-        return Step(Request.LOOK, _not_at_once(record, at))
+        return _read(record, now, ledger)
     look = _look(record, now, _READER_INTERVAL if mode is Mode.GUEST else refresh_interval)
     if mode is Mode.GUEST:
-        return look or Step(Request.LOOK, NEVER)
+        return look or _look_of_a_guest(record, now, ledger)
     order = _order(record, now, ledger, is_forced=is_forced)
     if look is None or order.at <= look.at:
         return order
     return attrs.evolve(look, limit=order.limit, limited_until=order.limited_until)
+
+
+def _read(record: DomainRecord, now: datetime, ledger: Ledger) -> Step:
+    at = now if record.looked_at is None else record.looked_at + _READER_INTERVAL
+    if record.error is not None and record.error.reached_ca is not False:  # so this tailscaled does order
+        ready_at, limit = ledger.ready_at(record, now)
+        at = _not_at_once(record, max(at, record.order_at or at, ready_at))
+        return Step(Request.LOOK, at, limit, ready_at if limit else None)
+    if record.order_at is not None and record.ended_at is not None:
+        at = max(at, min(record.order_at, record.ended_at + _READER_INTERVAL))
+    return Step(Request.LOOK, _not_at_once(record, at))
+
+
+def _look_of_a_guest(record: DomainRecord, now: datetime, ledger: Ledger) -> Step:
+    """Look again, on the schedule and within the limits, where an unanswered look is no proof of a loss."""
+    is_doubtful = record.error is not None and record.error.reached_ca is None
+    if record.leaf is None or not is_doubtful or record.order_at is None:
+        return Step(Request.LOOK, NEVER)
+    at = max(record.order_at, ledger.ready_at(record, now)[0])
+    return Step(Request.LOOK, at if at < record.leaf.not_after - _BLIND_END else NEVER)
 
 
 def _look(record: DomainRecord, now: datetime, at_most: timedelta) -> Step | None:
@@ -98,7 +119,7 @@ def _look(record: DomainRecord, now: datetime, at_most: timedelta) -> Step | Non
     if leaf is None or record.is_lost:
         return None
     at = now if record.looked_at is None else record.looked_at + look_interval(leaf, at_most)
-    at = _not_at_once(record, at)
+    at = max(_not_at_once(record, at), leaf.not_before)  # until it begins, a look would order another
     if max(at, now) > leaf.not_after - _BLIND_END:
         return None
     return Step(Request.LOOK, at)
@@ -110,6 +131,9 @@ def _order(record: DomainRecord, now: datetime, ledger: Ledger, *, is_forced: bo
         due = record.due()
         assert due is not None
         at = now if is_forced else due[0]
+        if not is_forced and record.hasty >= _HASTY:  # the CA wants each new one replaced
+            wait = leaf.lifetime / 2000 * 2 ** min(record.hasty - _HASTY, 10)
+            at = max(at, leaf.not_before + min(wait, leaf.lifetime / 20))
     is_wanted = at <= now
     if record.order_at is not None:
         at = max(at, record.order_at)
@@ -130,7 +154,8 @@ def _not_at_once(record: DomainRecord, at: datetime) -> datetime:
     if record.retry_at is not None:
         at = max(at, record.retry_at)
     if record.error is not None and record.ended_at is not None:
-        at = max(at, record.ended_at + _SHORTEST_WAIT)
+        is_unlisted = isinstance(record.error, NotACertDomainError)
+        at = max(at, record.ended_at + (_UNLISTED_WAIT if is_unlisted else _SHORTEST_WAIT))
     return at
 
 

@@ -29,6 +29,10 @@ _SHORTEST_WAIT = timedelta(seconds=1)
 _WAIT_BEFORE_RESUMING = timedelta(minutes=1)
 
 
+def _counted_error(record: DomainRecord) -> LocalAPIError | None:
+    return record.error if record.error is not None and record.error.counted else None
+
+
 @attrs.define(kw_only=True)
 class DomainRecord:
     """What is remembered of one name. A restart resumes from it, and nothing else."""
@@ -47,6 +51,14 @@ class DomainRecord:
     """Failures of the same class in a row."""
     error: LocalAPIError | None = None
     """Why the last request failed; ``None`` after a success."""
+    order_error: LocalAPIError | None = attrs.field(
+        default=attrs.Factory(
+            lambda self: self.error if self.error and self.error.counted else None, takes_self=True
+        )
+    )
+    """Why there is no order before :attr:`order_at`; a failure of another kind may have come since."""
+    hasty: int = 0
+    """How often in a row one was replaced in the first tenth of its life; not kept over a restart."""
     ended_at: datetime | None = None
     """When the last request ended."""
     succeeded_at: datetime | None = None
@@ -94,16 +106,18 @@ class DomainRecord:
         """
         is_new = self.leaf is None or self.leaf.fingerprint != leaf.fingerprint
         if is_new:
-            self.window = self.window_check_at = self.hold_until = None
-            self.leaf = leaf
+            old, self.leaf = self.leaf, leaf
+            is_hasty = old is not None and leaf.not_before - old.not_before < old.lifetime / 10
+            self.hasty = self.hasty + 1 if is_hasty else 0
+            self.window = self.window_check_at = None
         self.looked_at = self.ended_at = now
         self.is_lost, self.retry_at = False, None
         if not self.is_due(now):
-            self.error = self.order_at = None
+            self.error = self.order_error = self.order_at = None
             self.failures = self.repeats = 0
             self.succeeded_at = now
-        elif self.order_at is None:
-            self.error = None
+        else:
+            self.error = self.order_error if self.order_at is not None else None
         return is_new
 
     def failed(
@@ -133,7 +147,7 @@ class DomainRecord:
         if not is_order and error.reached_ca is not False:
             self.is_lost = is_order = True
         if error.counted and is_order:
-            self.order_at = now + wait
+            self.order_at, self.order_error = now + wait, error
         if not (error.counted and is_order) or error.reached_ca is False:
             self.retry_at = now + wait
         if (hold := hold_after(error)) is not None:
