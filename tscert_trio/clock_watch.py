@@ -22,7 +22,7 @@ _logger = logging.getLogger(__name__)
 
 CLOCK_LOOK_SECONDS = 300
 """How often to look at the clock where nobody else does."""
-_SLACK = timedelta(seconds=30)
+_SLACK_SECONDS = 30
 
 
 class WatchedClock:
@@ -42,10 +42,11 @@ class WatchedClock:
     def __call__(self) -> datetime:
         """Return the present time."""
         wall, monotonic = self._clock(), trio.current_time()
-        jump = wall - self._wall - timedelta(seconds=monotonic - self._monotonic)
+        seconds = (wall - self._wall).total_seconds() - (monotonic - self._monotonic)
         self._wall, self._monotonic = wall, monotonic
-        if abs(jump) > _SLACK:
-            if jump < timedelta(0):
+        if not -_SLACK_SECONDS <= seconds <= _SLACK_SECONDS:
+            jump = timedelta(seconds=seconds)
+            if seconds < 0:
                 _logger.warning("the clock was set back by %s", describe_duration(-jump))
             else:
                 _logger.info("the machine was suspended, or its clock set, for %s", describe_duration(jump))
