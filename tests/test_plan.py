@@ -408,7 +408,7 @@ class Life:
                 self.record.looked_at = None
 
     def restart(self):
-        before = attrs.evolve(self.record, looked_at=None)
+        before = attrs.evolve(self.record, looked_at=None, hasty=0)
         self.journal.remember(self.record)
         memories = self.journal.load()
         assert not memories.interrupted
