@@ -322,15 +322,3 @@ async def test_after_a_suspend_the_ca_is_asked_within_minutes(autojump_clock):
         clock.leap = timedelta(days=10)
         await trio.sleep(310)
         assert len(sandbox.renewal_info_calls) == before + 1
-
-
-async def test_a_persons_wish_does_not_ask_for_an_unlisted_name_more_than_once_a_minute(
-    autojump_clock, sandbox, client
-):
-    sandbox.add_fault(Fault.answer(500, 'invalid domain "x"; must be one of []', endpoint="cert"))
-    async with open_cert_manager(client, clock=virtual_clock) as manager:
-        manager.ensure_domains([A])
-        for _ in range(120):
-            await trio.sleep(1)
-            manager.renew(A)
-    assert len(cert_times(sandbox)) == 2

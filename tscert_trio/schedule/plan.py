@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from ..errors import NotACertDomainError
 from .renewal import look_interval
 
 if TYPE_CHECKING:
@@ -24,7 +23,6 @@ _BLIND_END = timedelta(minutes=1)
 """A certificate with less left is not looked at: were it over when tailscaled looks, that would order."""
 _JUST_AFTER = timedelta(seconds=1)
 _SHORTEST_WAIT = timedelta(seconds=1)
-_UNLISTED_WAIT = timedelta(minutes=1)
 _HASTY = 2
 """So many certificates replaced one after the other are no accident any more."""
 _READER_INTERVAL = timedelta(minutes=5)
@@ -154,8 +152,7 @@ def _not_at_once(record: DomainRecord, at: datetime) -> datetime:
     if record.retry_at is not None:
         at = max(at, record.retry_at)
     if record.error is not None and record.ended_at is not None:
-        is_unlisted = isinstance(record.error, NotACertDomainError)
-        at = max(at, record.ended_at + (_UNLISTED_WAIT if is_unlisted else _SHORTEST_WAIT))
+        at = max(at, record.ended_at + _SHORTEST_WAIT)
     return at
 
 
