@@ -1,0 +1,9 @@
+"""Where a certificate goes, and who is told: each is "put this certificate there".
+
+No memory and no retries are in here: a call does one thing once and says what came of it
+(``docs/design.rst``, rule 14).
+"""
+
+from .writing import FileWritten, check_writable, write_file
+
+__all__ = ["FileWritten", "check_writable", "write_file"]

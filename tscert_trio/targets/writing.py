@@ -1,0 +1,227 @@
+"""Files that are replaced as a whole or not at all (``docs/design.rst``, rule 15).
+
+The new content is written beside the old, forced to the disk and renamed; then the folder is forced to
+the disk, too. What a kill leaves beside goes at the next write of the same file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import tempfile
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import attrs
+
+from ..errors import TargetError
+from .access import Access
+from .beside import beside_of, open_beside, remove_leftover
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+__all__ = ["FileWritten", "check_writable", "make_folders", "replace_link", "sync_folder", "write_file"]
+
+_LARGEST = 1024 * 1024  # no certificate comes near it: what is larger need not be compared
+_NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP}  # folders on some network and FUSE file systems
+_REMEDY = {
+    errno.EACCES: "run as a user who may write there",
+    errno.EPERM: "run as a user who may write there",
+    errno.EROFS: "give another folder, or allow this one (ReadWritePaths= in a systemd unit)",
+    errno.ENOENT: "create its folder",
+    errno.ENOTDIR: "a part of its path is no folder",
+    errno.ENOSPC: "make room on the disk",
+    errno.EDQUOT: "make room within the quota",
+    errno.EFBIG: "raise the limit on the size of files (ulimit -f)",
+    errno.ENAMETOOLONG: "give a shorter name",
+}
+
+
+@attrs.frozen(kw_only=True)
+class FileWritten:
+    """What came of writing a file."""
+
+    changed: bool
+    """Whether its content is another now. Permissions are put right without a change."""
+    warnings: tuple[str, ...] = ()
+    """What the file system refused, a line each."""
+
+
+def write_file(
+    path: Path,
+    data: bytes,
+    *,
+    mode: int,
+    owner: str | None = None,
+    group: str | None = None,
+    is_same: Callable[[bytes], bool] | None = None,
+    sync: bool = True,
+) -> FileWritten:
+    """Replace a file as a whole, so that at every moment it is the old one or the new one.
+
+    One that has the content already is left as it is, but for its owner, group and permissions. Nobody can
+    read the new content at any time who may not read it in the end.
+
+    Args:
+        path: the file; where it is a symbolic link, the file that it points to is replaced.
+        data: its content.
+        mode: its permissions.
+        owner: whose it is, by name or number; by default of whoever runs this.
+        group: its group, likewise.
+        is_same: whether a present content is as good as ``data``; by default, whether it is equal.
+        sync: whether the folder is forced to the disk, too. Who writes several files into a new folder may
+            do it once, by :func:`sync_folder`.
+
+    Raises:
+        TargetError: it cannot be written, or there is no such owner or group. The old file is as it was; if
+            only its folder cannot be forced to the disk, it is the new one, whole.
+    """
+    path = _resolved(path)
+    access = Access.find(mode=mode, owner=owner, group=group)
+    with _explaining(path):
+        warnings = _keep(path, access, is_same or (lambda present: present == data))
+        if warnings is not None:
+            remove_leftover(path)
+            return FileWritten(changed=False, warnings=warnings)
+        beside, descriptor = open_beside(path, mode)
+        try:
+            try:
+                warnings = access.give(descriptor, path)
+                view = memoryview(data)
+                while view:
+                    view = view[os.write(descriptor, view) :]
+                os.fsync(descriptor)
+                os.replace(beside, path)  # noqa: PTH105 -- str on the left
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    os.unlink(beside)  # noqa: PTH108
+                raise
+        finally:
+            os.close(descriptor)
+        if sync:
+            _sync(path.parent)
+    return FileWritten(changed=True, warnings=warnings)
+
+
+def replace_link(link: Path, to: str) -> bool:
+    """Let a symbolic link point elsewhere, in one step; return whether it did not yet.
+
+    Raises:
+        TargetError: it cannot be written, or is no link. It is as it was.
+    """
+    with _explaining(link):
+        remove_leftover(link)
+        if link.is_symlink():
+            if os.readlink(link) == to:  # noqa: PTH115 -- as it is written
+                return False
+        elif link.exists():
+            raise TargetError(f"cannot write {link}: is no symbolic link; move it away")
+        beside = beside_of(link)
+        os.symlink(to, beside)  # noqa: PTH211
+        try:
+            os.replace(beside, link)  # noqa: PTH105
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(beside)  # noqa: PTH108
+            raise
+        _sync(link.parent)
+    return True
+
+
+def make_folders(folder: Path, access: Access) -> tuple[str, ...]:
+    """Make a folder, and those it lies in, for files with this access; return warnings.
+
+    Folders that are there stay as they are.
+
+    Raises:
+        TargetError: one cannot be made.
+    """
+    missing = []
+    warnings: list[str] = []
+    with _explaining(folder):
+        while not folder.exists():
+            missing.append(folder)
+            folder = folder.parent
+        for each in reversed(missing):
+            try:
+                os.mkdir(each, 0o700)  # noqa: PTH102 -- pathlib's has another default
+            except FileExistsError:
+                continue
+            with _open_folder(each) as descriptor:
+                warnings += access.for_folder().give(descriptor, each)
+            _sync(each.parent)
+    return tuple(warnings)
+
+
+def sync_folder(folder: Path) -> None:
+    """Force to the disk which files are in a folder.
+
+    Raises:
+        TargetError: it cannot be done.
+    """
+    with _explaining(folder):
+        _sync(folder)
+
+
+def check_writable(path: Path) -> None:
+    """See that a file could be written, before something is asked for that would have no place.
+
+    Raises:
+        TargetError: it could not.
+    """
+    path = _resolved(path)
+    with _explaining(path), tempfile.TemporaryFile(dir=path.parent):
+        pass
+
+
+def _resolved(path: Path) -> Path:
+    """Follow links; refuse what is no file: a device that is replaced is gone for everybody."""
+    try:
+        path = path.resolve()
+        is_other = path.is_symlink() or (path.exists() and not path.is_file())  # a link still: a loop
+    except (OSError, RuntimeError) as exc:  # no permission to look, a loop of links
+        raise TargetError(f"cannot write {path}: {getattr(exc, 'strerror', None) or exc}") from exc
+    if is_other:
+        raise TargetError(f"cannot write {path}: is no regular file; standard output is written -")
+    return path
+
+
+def _keep(path: Path, access: Access, is_same: Callable[[bytes], bool]) -> tuple[str, ...] | None:
+    """Put a file's access right if its content is right; return the warnings, or ``None`` if it is not."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except (FileNotFoundError, PermissionError):  # one we may not read may still be replaced
+        return None
+    with open(descriptor, "rb") as file:  # noqa: PTH123 -- a descriptor
+        content = file.read(_LARGEST)
+        return access.give(descriptor, path) if is_same(content) else None
+
+
+@contextmanager
+def _open_folder(folder: Path) -> Iterator[int]:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _sync(folder: Path) -> None:
+    with _open_folder(folder) as descriptor:
+        try:
+            os.fsync(descriptor)
+        except OSError as exc:
+            if exc.errno not in _NO_SYNC:
+                raise
+
+
+@contextmanager
+def _explaining(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        remedy = _REMEDY.get(exc.errno or 0, "look at its folder and its file system")
+        raise TargetError(f"cannot write {path}: {exc.strerror}; {remedy}") from exc
