@@ -4,6 +4,18 @@ No memory and no retries are in here: a call does one thing once and says what c
 (``docs/design.rst``, rule 14).
 """
 
+from .files import FilesTarget, Written
+from .files_settings import FilePaths, FileSettings, FilesSettings, Layout
 from .writing import FileWritten, check_writable, write_file
 
-__all__ = ["FileWritten", "check_writable", "write_file"]
+__all__ = [
+    "FilePaths",
+    "FileSettings",
+    "FileWritten",
+    "FilesSettings",
+    "FilesTarget",
+    "Layout",
+    "Written",
+    "check_writable",
+    "write_file",
+]
