@@ -6,6 +6,8 @@ No memory and no retries are in here: a call does one thing once and says what c
 
 from .files import FilesTarget, Written
 from .files_settings import FilePaths, FileSettings, FilesSettings, Layout
+from .hook import HookSettings, run_hook
+from .hook_environment import certificate_environment, coalesced_environments, open_lineage
 from .writing import FileWritten, check_writable, write_file
 
 __all__ = [
@@ -14,8 +16,13 @@ __all__ = [
     "FileWritten",
     "FilesSettings",
     "FilesTarget",
+    "HookSettings",
     "Layout",
     "Written",
+    "certificate_environment",
     "check_writable",
+    "coalesced_environments",
+    "open_lineage",
+    "run_hook",
     "write_file",
 ]
