@@ -8,6 +8,7 @@ from .files import FilesTarget, Written
 from .files_settings import FilePaths, FileSettings, FilesSettings, Layout
 from .hook import HookSettings, run_hook
 from .hook_environment import certificate_environment, coalesced_environments, open_lineage
+from .reload import reload_unit, send_signal
 from .writing import FileWritten, check_writable, write_file
 
 __all__ = [
@@ -23,6 +24,8 @@ __all__ = [
     "check_writable",
     "coalesced_environments",
     "open_lineage",
+    "reload_unit",
     "run_hook",
+    "send_signal",
     "write_file",
 ]
