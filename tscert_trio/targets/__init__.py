@@ -8,10 +8,12 @@ from .files import FilesTarget, Written
 from .files_settings import FilePaths, FileSettings, FilesSettings, Layout
 from .hook import HookSettings, run_hook
 from .hook_environment import certificate_environment, coalesced_environments, open_lineage
+from .probe import PROBE_DELAYS, Probed, ProbeSettings, Served, probe, probe_until_new
 from .reload import reload_unit, send_signal
 from .writing import FileWritten, check_writable, write_file
 
 __all__ = [
+    "PROBE_DELAYS",
     "FilePaths",
     "FileSettings",
     "FileWritten",
@@ -19,11 +21,16 @@ __all__ = [
     "FilesTarget",
     "HookSettings",
     "Layout",
+    "ProbeSettings",
+    "Probed",
+    "Served",
     "Written",
     "certificate_environment",
     "check_writable",
     "coalesced_environments",
     "open_lineage",
+    "probe",
+    "probe_until_new",
     "reload_unit",
     "run_hook",
     "send_signal",
