@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import trio
+import trio.testing
 
 from tscert_trio import LocalClient
 from tscert_trio.sandbox import open_sandbox
@@ -52,3 +53,11 @@ async def client(sandbox):
     """A client of it."""
     async with LocalClient(sandbox.socket_path, clock=virtual_clock) as client:
         yield client
+
+
+async def wait_until_started():
+    """Return when no process is being started, in a thread, any more."""
+    limiter = trio.to_thread.current_default_thread_limiter()
+    while limiter.borrowed_tokens:
+        await trio.testing.wait_all_tasks_blocked(0.001)
+    await trio.testing.wait_all_tasks_blocked()

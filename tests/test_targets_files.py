@@ -256,23 +256,26 @@ def test_after_a_kill_at_any_step_the_old_pair_or_the_next_write_is_whole(tmp_pa
     assert kills > 5
 
 
-def test_a_full_disk_leaves_the_old_pair(tmp_path):
-    target = versioned(tmp_path)
+@pytest.mark.parametrize("make", [plain, versioned])
+def test_a_full_disk_leaves_the_old_pair(tmp_path, make):
+    """Room for the key, none for the certificate."""
+    target = make(tmp_path)
     target.write(NAME, OLD)
     code = (
         "import resource, sys; from pathlib import Path; from tscert_trio import CertPair\n"
         "from tscert_trio.targets import FilesSettings, FilesTarget, Layout\n"
         "pair = CertPair.from_pem(sys.stdin.buffer.read())\n"
-        "settings = FilesSettings(directory=Path(sys.argv[1]), layout=Layout.VERSIONED)\n"
+        "settings = FilesSettings(directory=Path(sys.argv[1]), layout=Layout(sys.argv[2]))\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))\n"
         f"FilesTarget(settings).write({NAME!r}, pair)"
     )
     ran = subprocess.run(
-        [sys.executable, "-c", code, tmp_path], input=NEW.key_pem + NEW.chain_pem, capture_output=True,
-        timeout=60, check=False,
+        [sys.executable, "-c", code, tmp_path, target.settings.layout.value],
+        input=NEW.key_pem + NEW.chain_pem, capture_output=True, timeout=60, check=False,
     )  # fmt: skip
     assert b"TargetError: cannot write" in ran.stderr
-    assert read_pair(tmp_path / "live" / NAME) == (OLD.key_pem, OLD.chain_pem)
+    paths = target.paths(NAME)
+    assert (paths.key.read_bytes(), paths.fullchain.read_bytes()) == (OLD.key_pem, OLD.chain_pem)
     assert target.holds(NAME, OLD.leaf)
     target.write(NAME, NEW)
     assert target.holds(NAME, NEW.leaf)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from conftest import wait_until_started
 
 from tscert_trio import HookError, TargetError
 from tscert_trio.targets import reload_unit, send_signal
@@ -99,6 +100,7 @@ async def test_a_systemctl_that_hangs_is_given_up(systemctl, mock_clock, tmp_pat
     async def give_up_when_it_runs():
         async with trio.lowlevel.FdStream(os.open(tmp_path / "up", os.O_RDWR | os.O_NONBLOCK)) as stream:
             await stream.receive_some()
+            await wait_until_started()
         mock_clock.jump(121)
 
     async with trio.open_nursery() as nursery:

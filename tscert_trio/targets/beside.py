@@ -10,14 +10,19 @@ import contextlib
 import fcntl
 import hashlib
 import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+import attrs
 
 from ..errors import TargetError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+    from typing import Self
 
-__all__ = ["beside_of", "is_locked_by_us", "open_beside", "remove_leftover"]
+__all__ = ["Replacement", "beside_of", "is_locked_by_us", "remove_leftover"]
 
 _MARK = ".tscert-new"
 _LONGEST_NAME = 255 - len(_MARK) - 1
@@ -31,28 +36,62 @@ def beside_of(path: Path) -> str:
     return str(path.with_name(f".{name}{_MARK}"))
 
 
-def open_beside(path: Path, mode: int) -> tuple[str, int]:
-    """Create the file beside and lock it; return its name and a descriptor to write.
+@attrs.define(eq=False)
+class Replacement:
+    """A new content for a file, beside it. It is gone with the context, unless it has replaced the file."""
 
-    Args:
-        path: the file that is to be replaced.
-        mode: the most permissions that the new one may have at any time.
+    path: Path
+    descriptor: int
+    _has_replaced: bool = False
 
-    Raises:
-        TargetError: another process is writing the same file.
-        OSError: it cannot be created.
-    """
-    beside = beside_of(path)
+    @classmethod
+    @contextmanager
+    def open(cls, path: Path, mode: int) -> Iterator[Self]:
+        """Create the file beside and lock it.
+
+        Args:
+            path: the file that is to be replaced.
+            mode: the most permissions that the new one may have at any time.
+
+        Raises:
+            TargetError: another process is writing the same file.
+            OSError: it cannot be created.
+        """
+        replacement = cls(path, _create_locked(path, mode & 0o600))
+        try:
+            yield replacement
+        finally:
+            try:
+                if not replacement._has_replaced:
+                    with contextlib.suppress(OSError):
+                        os.unlink(beside_of(path))  # noqa: PTH108 -- a string
+            finally:
+                os.close(replacement.descriptor)
+
+    def write(self, data: bytes) -> None:
+        """Write the content and force it to the disk."""
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self.descriptor, view) :]
+        os.fsync(self.descriptor)
+
+    def replace(self) -> None:
+        """Let it take the place of the file."""
+        os.replace(beside_of(self.path), self.path)  # noqa: PTH105 -- a string
+        self._has_replaced = True
+
+
+def _create_locked(path: Path, mode: int) -> int:
     while True:
         remove_leftover(path)
         try:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            descriptor = os.open(beside, flags, mode & 0o600)
+            descriptor = os.open(beside_of(path), flags, mode)
         except FileExistsError:
             continue
         # Before it was locked, another may have taken it for a leftover.
         if is_locked_by_us(descriptor) and os.fstat(descriptor).st_nlink:
-            return beside, descriptor
+            return descriptor
         os.close(descriptor)
 
 

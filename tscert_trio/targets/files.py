@@ -19,7 +19,7 @@ from .pem import (
     read_password,
 )
 from .versions import Versions
-from .writing import make_folders, write_file
+from .writing import NewFile, make_folders, write_files
 
 if TYPE_CHECKING:
     from ..certificate import Certificate, CertPair
@@ -92,21 +92,24 @@ class FilesTarget:
             changed, warnings = versions.write(
                 pair.leaf.fingerprint, files, owner=self.settings.owner, group=self.settings.group
             )
+        new_files = []
         for name, file in named.items():
-            path = file.path_of(file_name_of(domain))
-            is_same = partial(is_same_pkcs12, wanted=contents[name], password=password)
-            access = _access(file)
+            path, access = file.path_of(file_name_of(domain)), _access(file)
             warnings += make_folders(path.parent, access)
-            written = write_file(
-                path,
-                contents[name],
-                mode=access.mode,
-                owner=file.owner,
-                group=file.group,
-                is_same=is_same if name == "pkcs12" else None,
+            is_same = partial(is_same_pkcs12, wanted=contents[name], password=password)
+            new_files.append(
+                NewFile(
+                    path=path,
+                    data=contents[name],
+                    mode=access.mode,
+                    owner=file.owner,
+                    group=file.group,
+                    is_same=is_same if name == "pkcs12" else None,
+                )
             )
-            changed |= written.changed
-            warnings += written.warnings
+        written = write_files(new_files)
+        changed |= written.changed
+        warnings += written.warnings
         return Written(changed=changed, paths=paths, warnings=tuple(warnings))
 
     def holds(self, domain: str, leaf: Certificate) -> bool:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from .access import Access
-from .writing import make_folders, replace_link, sync_folder, write_file
+from .writing import NewFile, make_folders, replace_link, write_files
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,19 +71,17 @@ class Versions:
             TargetError: it could not be written. The link points to a version that is whole.
         """
         version = self.archive / fingerprint[:_DIGITS]
-        changed = False
         access = Access.find(mode=0o600, owner=owner, group=group)
         warnings = [*make_folders(version, access), *make_folders(self.live.parent, access)]
-        for name, (data, mode) in files.items():
-            written = write_file(version / name, data, mode=mode, owner=owner, group=group, sync=False)
-            changed |= written.changed
-            warnings += written.warnings
-        if changed:
-            sync_folder(version)
+        written = write_files(
+            NewFile(path=version / name, data=data, mode=mode, owner=owner, group=group)
+            for name, (data, mode) in files.items()
+        )
+        warnings += written.warnings
         before = os.path.realpath(self.live)  # the link itself where there is none yet
-        changed |= replace_link(self.live, f"../archive/{self.name}/{version.name}")
+        is_swapped = replace_link(self.live, f"../archive/{self.name}/{version.name}")
         warnings += self._prune(version.name, os.path.basename(before))  # noqa: PTH119
-        return changed, warnings
+        return written.changed or is_swapped, warnings
 
     def _prune(self, newest: str, before: str) -> list[str]:
         """Remove what nobody can be reading any more; return warnings."""

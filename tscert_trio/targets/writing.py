@@ -10,20 +10,28 @@ import contextlib
 import errno
 import os
 import tempfile
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import attrs
 
 from ..errors import TargetError
 from .access import Access
-from .beside import beside_of, open_beside, remove_leftover
+from .beside import Replacement, beside_of, remove_leftover
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-__all__ = ["FileWritten", "check_writable", "make_folders", "replace_link", "sync_folder", "write_file"]
+__all__ = [
+    "FileWritten",
+    "NewFile",
+    "check_writable",
+    "make_folders",
+    "replace_link",
+    "write_file",
+    "write_files",
+]
 
 _LARGEST = 1024 * 1024  # no certificate comes near it: what is larger need not be compared
 _NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP}  # folders on some network and FUSE file systems
@@ -41,29 +49,34 @@ _REMEDY = {
 
 
 @attrs.frozen(kw_only=True)
+class NewFile:
+    """A file that is to be written."""
+
+    path: Path
+    """Where it is a symbolic link, the file that it points to is replaced."""
+    data: bytes = attrs.field(repr=False)
+    mode: int
+    owner: str | None = None
+    """Whose it is, by name or number; by default of whoever runs this."""
+    group: str | None = None
+    is_same: Callable[[bytes], bool] | None = None
+    """Whether a present content is as good; by default, whether it is equal."""
+
+
+@attrs.frozen(kw_only=True)
 class FileWritten:
-    """What came of writing a file."""
+    """What came of writing files."""
 
     changed: bool
-    """Whether its content is another now. Permissions are put right without a change."""
+    """Whether the content of any is another now. Permissions are put right without a change."""
     warnings: tuple[str, ...] = ()
     """What the file system refused, a line each."""
 
 
 def write_file(
-    path: Path,
-    data: bytes,
-    *,
-    mode: int,
-    owner: str | None = None,
-    group: str | None = None,
-    is_same: Callable[[bytes], bool] | None = None,
-    sync: bool = True,
+    path: Path, data: bytes, *, mode: int, owner: str | None = None, group: str | None = None
 ) -> FileWritten:
-    """Replace a file as a whole, so that at every moment it is the old one or the new one.
-
-    One that has the content already is left as it is, but for its owner, group and permissions. Nobody can
-    read the new content at any time who may not read it in the end.
+    """Replace one file as :func:`write_files` does.
 
     Args:
         path: the file; where it is a symbolic link, the file that it points to is replaced.
@@ -71,39 +84,51 @@ def write_file(
         mode: its permissions.
         owner: whose it is, by name or number; by default of whoever runs this.
         group: its group, likewise.
-        is_same: whether a present content is as good as ``data``; by default, whether it is equal.
-        sync: whether the folder is forced to the disk, too. Who writes several files into a new folder may
-            do it once, by :func:`sync_folder`.
 
     Raises:
         TargetError: it cannot be written, or there is no such owner or group. The old file is as it was; if
             only its folder cannot be forced to the disk, it is the new one, whole.
     """
-    path = _resolved(path)
-    access = Access.find(mode=mode, owner=owner, group=group)
-    with _explaining(path):
-        warnings = _keep(path, access, is_same or (lambda present: present == data))
-        if warnings is not None:
-            remove_leftover(path)
-            return FileWritten(changed=False, warnings=warnings)
-        beside, descriptor = open_beside(path, mode)
-        try:
-            try:
-                warnings = access.give(descriptor, path)
-                view = memoryview(data)
-                while view:
-                    view = view[os.write(descriptor, view) :]
-                os.fsync(descriptor)
-                os.replace(beside, path)  # noqa: PTH105 -- str on the left
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    os.unlink(beside)  # noqa: PTH108
-                raise
-        finally:
-            os.close(descriptor)
-        if sync:
-            _sync(path.parent)
-    return FileWritten(changed=True, warnings=warnings)
+    return write_files([NewFile(path=path, data=data, mode=mode, owner=owner, group=group)])
+
+
+def write_files(files: Iterable[NewFile]) -> FileWritten:
+    """Replace files, so that at every moment each is the old one or the new one.
+
+    All are written beside and forced to the disk before the first is renamed: a disk that is full changes
+    none, and the instant in which some are new and some old is as short as can be. They are renamed in
+    their order. One that has its content already is left as it is, but for its owner, group and permissions.
+    Nobody can read a new content at any time who may not read it in the end.
+
+    Raises:
+        TargetError: one cannot be written, or there is no such owner or group. What the text does not name
+            may be new; each is whole.
+    """
+    found = [
+        (_resolved(file.path), file, Access.find(mode=file.mode, owner=file.owner, group=file.group))
+        for file in files
+    ]
+    warnings: list[str] = []
+    with ExitStack() as stack:
+        replacements = []
+        for path, file, access in found:
+            with _explaining(path):
+                kept = _keep(path, file, access)
+                if kept is not None:
+                    remove_leftover(path)
+                    warnings += kept
+                    continue
+                replacement = stack.enter_context(Replacement.open(path, file.mode))
+                replacements.append(replacement)
+                warnings += access.give(replacement.descriptor, path)
+                replacement.write(file.data)
+        for replacement in replacements:
+            with _explaining(replacement.path):
+                replacement.replace()
+        for folder in dict.fromkeys(replacement.path.parent for replacement in replacements):
+            with _explaining(folder):
+                _sync(folder)
+    return FileWritten(changed=bool(replacements), warnings=tuple(warnings))
 
 
 def replace_link(link: Path, to: str) -> bool:
@@ -156,16 +181,6 @@ def make_folders(folder: Path, access: Access) -> tuple[str, ...]:
     return tuple(warnings)
 
 
-def sync_folder(folder: Path) -> None:
-    """Force to the disk which files are in a folder.
-
-    Raises:
-        TargetError: it cannot be done.
-    """
-    with _explaining(folder):
-        _sync(folder)
-
-
 def check_writable(path: Path) -> None:
     """See that a file could be written, before something is asked for that would have no place.
 
@@ -189,15 +204,16 @@ def _resolved(path: Path) -> Path:
     return path
 
 
-def _keep(path: Path, access: Access, is_same: Callable[[bytes], bool]) -> tuple[str, ...] | None:
+def _keep(path: Path, file: NewFile, access: Access) -> tuple[str, ...] | None:
     """Put a file's access right if its content is right; return the warnings, or ``None`` if it is not."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except (FileNotFoundError, PermissionError):  # one we may not read may still be replaced
         return None
-    with open(descriptor, "rb") as file:  # noqa: PTH123 -- a descriptor
-        content = file.read(_LARGEST)
-        return access.give(descriptor, path) if is_same(content) else None
+    with open(descriptor, "rb") as stream:  # noqa: PTH123 -- a descriptor
+        content = stream.read(_LARGEST)
+        is_same = content == file.data if file.is_same is None else file.is_same(content)
+        return access.give(descriptor, path) if is_same else None
 
 
 @contextmanager
