@@ -64,7 +64,14 @@ async def _play(settings: Settings) -> None:
         _say(f"The CA wants the first certificate of {_SHOP} replaced at once, as after a revocation.")
         _say(f"For {_API} the control server fails twice, on purpose; here retries come after seconds.")
         settings = attrs.evolve(
-            settings, socket=sandbox.socket_path, retry_initial=_RETRY, serve_config=None, reader_reason=None
+            settings,
+            socket=sandbox.socket_path,
+            retry_initial=_RETRY,
+            serve_config=None,
+            reader_reason=None,
+            targets=(),  # nothing of the demonstration may come where real certificates lie
+            on_failure=None,
+            guests=(),
         )
         await nursery.start(partial(serve, settings, renewal_info=renewal_info))
         await trio.sleep(5)
