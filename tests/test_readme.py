@@ -11,6 +11,7 @@ import trio
 from tscert_trio import LocalClient, Scope, ServeConfig, open_cert_manager
 from tscert_trio.options import OPTIONS, parse_duration
 from tscert_trio.sandbox import open_sandbox
+from tscert_trio.schedule import Mode
 from tscert_trio.settings import Settings
 
 README = (Path(__file__).parent.parent / "README.rst").read_text()
@@ -46,7 +47,7 @@ def test_every_option_is_in_its_table_with_its_default(option):
 
 def test_its_commands_are_understood():
     parser = importlib.import_module("tscert_trio.cli.main")._parser()
-    for line in re.findall(r"^    (tscert-trio (?:run|cert|sandbox)[^#\n]*)", README, re.MULTILINE):
+    for line in re.findall(r"^    (tscert-trio (?:run|cert|sandbox|config)[^#\n]*)", README, re.MULTILINE):
         parser.parse_args(shlex.split(line)[1:])
 
 
@@ -71,6 +72,19 @@ def test_the_serve_config_example_is_one():
     (block,) = re.findall(r"\.\. code-block:: json\n\n((?:    .*\n)+)", README)
     names = ServeConfig.from_json(block).domains(Scope.ALL)
     assert names == {"shop.tail1234.ts.net", "box.tail1234.ts.net"}
+
+
+def test_the_configuration_example_is_understood_and_says_what_the_text_does(tmp_path):
+    (block,) = re.findall(r"\.\. code-block:: toml\n\n((?:    .*\n|\n)+)", README)
+    (tmp_path / "config.toml").write_text(re.sub(r"^    ", "", block, flags=re.MULTILINE))
+    settings = Settings.load({"config_file": str(tmp_path / "config.toml")}, {})
+    assert (settings.self_name, settings.retry_max) == (True, parse_duration("12h"))
+    assert settings.mode_of("old-box.tail1234.ts.net") is Mode.GUEST
+    assert [target.name for target in settings.targets] == ["nginx.service", "mail", "haproxy", "java"]
+    assert f"good, {len(settings.targets)} targets" in README
+    files, reload = re.findall(r"# the same as --files (\S+) --reload (\S+)", README)[0]
+    (same,) = Settings.load({"target_files": files, "target_reload": reload}, {}).targets
+    assert settings.targets[0] == same
 
 
 def test_durations_of_the_text_are_durations():
