@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings as hypothesis_settings, strategies as st
 
 from tscert_trio import SettingsError
+from tscert_trio.cli.config_toml import settings_toml, target_toml
 from tscert_trio.config_file import default_config_files, read_config_file
-from tscert_trio.config_file.writing import settings_toml, target_toml
 from tscert_trio.options import OPTIONS
 from tscert_trio.schedule import Mode
 from tscert_trio.settings import Settings

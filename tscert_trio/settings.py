@@ -55,7 +55,7 @@ class Settings:
     targets: tuple[TargetSettings, ...] = ()
     """Where certificates go, and who is told."""
     on_failure: HookSettings | None = None
-    """What is run when a name fails, and when it is well again."""
+    """A command for alerts."""
     guests: tuple[str, ...] = ()
     """Patterns of names for which no certificate is ordered."""
     config_file: Path | None = attrs.field(default=None, eq=False)
@@ -78,7 +78,8 @@ class Settings:
             SettingsError: with every fault at once, each with the option's name and what would be right.
         """
         found = _find(CONFIG, flags, environ)
-        config = read_config_file(Path(found[1][0]) if found else None, environ)
+        path = Path(found[1][0]) if found and found[1][0] else None
+        config = read_config_file(path, environ)
         given, origins, faults = _parse_options(flags, environ)
         faults += config.faults
         keys = {option.field: option.key for option in OPTIONS}

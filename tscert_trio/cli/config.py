@@ -54,7 +54,7 @@ def check(options: argparse.Namespace) -> int:
 
 def show(options: argparse.Namespace) -> int:
     """Show all settings with where each came from; targets can be copied into a configuration file."""
-    from ..config_file.writing import settings_toml
+    from .config_toml import settings_toml
 
     settings = Settings.load(vars(options))
     if isinstance(sys.stdout, io.TextIOWrapper):

@@ -1,4 +1,4 @@
-"""The configuration file: found, read strictly, and written as text.
+"""The configuration file: found, and read strictly.
 
 What reads TOML and makes objects of it is imported once there is a file: a service without one starts faster.
 """

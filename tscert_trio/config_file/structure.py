@@ -189,6 +189,7 @@ def _register(converter: Converter, kind: type, prepare: Callable[[object], obje
         except ClassValidationError as exc:
             faults += _faults_of(exc)
             faults += [(f".{key}" if key else "", why) for key, why in cross_faults(kind, known)]
+            faults = faults or [("", str(exc.exceptions[0]))]
         if faults:
             raise FaultsError(faults)
         return made
