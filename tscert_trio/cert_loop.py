@@ -16,7 +16,7 @@ import trio
 from .cert_requests import issue, look, renew
 from .errors import LocalAPIError, NotACertDomainError
 from .loop_log import log_certificate, log_earlier_failure, log_end, log_failure
-from .schedule import Mode, Request, Step, next_step, slot_priority
+from .schedule import Mode, Request, Step, may_look, next_step, slot_priority
 from .statistics import DomainState, DomainStatistics
 
 if TYPE_CHECKING:
@@ -55,7 +55,8 @@ class LoopContext:
     rng: Random
     mode_of: Callable[[str], Mode]
     on_news: Callable[[], None]
-    """Called after a new certificate, and after a failure."""
+    """Called after a certificate that is new, or seen for the first time here or since it seemed lost; and
+    after a failure that may pass with the CA's return."""
 
 
 class _Sent(NamedTuple):
@@ -143,6 +144,16 @@ class CertLoop:
         if self._nap is not None:
             self._nap.cancel()
 
+    def leaf_at_hand(self) -> Certificate | None:
+        """Return the certificate that tailscaled was seen to have and can be asked for without an order."""
+        return self.record.leaf if may_look(self.record, self._context.clock()) else None
+
+    def look_failed(self, error: LocalAPIError) -> None:
+        """Take note that somebody else's look failed, and may have reached the CA."""
+        if self._sent is None:
+            self._look_failed(_without_frames(error))
+            self.plan_again()
+
     def statistics(self) -> DomainStatistics:
         """Return how the name stands."""
         record, step = self.record, self._step
@@ -228,13 +239,14 @@ class CertLoop:
                 return
         now = context.clock()
         is_known, before = record.leaf is not None, record.error
+        was_seen = may_look(record, now)
         is_new = record.saw(leaf, now)
         if is_new and is_known:
             context.ledger.spend_behind(record, now, is_order=False)
         if is_new or before is not record.error:
             context.journal.note_look(record, now, leaf if is_new else None, context.ledger.account)
         self._report_leaf(is_new=is_new, before=before)
-        if is_new:
+        if is_new or not was_seen:
             context.on_news()
 
     def _look_failed(self, error: LocalAPIError) -> None:
@@ -291,7 +303,7 @@ class CertLoop:
     ) -> None:
         context, record = self._context, self.record
         now, before = context.clock(), record.error
-        is_known = record.leaf is not None
+        is_known, was_seen = record.leaf is not None, may_look(record, now)
         is_new = record.saw(leaf, now)
         is_ours = context.ledger.settle_success(
             record, started_at=started_at, ended_at=now, is_first=is_first
@@ -300,7 +312,7 @@ class CertLoop:
             context.ledger.spend_behind(record, now, is_order=False)
         self._end(number, "issued" if is_ours else "found")
         self._report_leaf(is_new=is_new, before=before)
-        if is_new:
+        if is_new or not was_seen:
             context.on_news()
 
     def _order_failed(self, number: int, error: LocalAPIError) -> None:

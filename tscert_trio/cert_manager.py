@@ -28,10 +28,12 @@ from .statistics import CertManagerStatistics, LimitStatistics
 from .wall_clock import default_clock
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 
     from .ari import RenewalInfoSource
     from .clock import Clock
+    from .live_context import LiveContexts
     from .serve_config import ServeConfig
 
 __all__ = ["CertManager", "open_cert_manager"]
@@ -56,12 +58,16 @@ class _Running:
 class CertManager:
     """Keeps a cert loop for each wanted name. Made by :func:`open_cert_manager`."""
 
-    def __init__(self, nursery: trio.Nursery, context: LoopContext, records: dict[str, DomainRecord]) -> None:
+    def __init__(
+        self, nursery: trio.Nursery, context: LoopContext, records: dict[str, DomainRecord], news: Hints
+    ) -> None:
         self._nursery = nursery
         self._context = context
         self._running: dict[str, _Running] = {}
         self._ending: dict[str, _Running] = {}
         self._records = records
+        self._news = news
+        self._live: LiveContexts | None = None
         self._tidied_at = context.clock()
         self._exceeded: frozenset[str] = frozenset()
         """Of what limits it was told that they are exceeded."""
@@ -110,6 +116,7 @@ class CertManager:
             self._ending[domain] = running
             running.scope.cancel(reason=f"{domain} is no longer wanted")
             self._context.ledger.leave_queue(domain)
+        self._news.give()
 
     def renew(self, domain: str, *, force: bool = False) -> None:
         """Ask now, instead of at the end of a backoff; what the CA said, and its limits, stand.
@@ -126,6 +133,56 @@ class CertManager:
             KeyError: the name has no cert loop.
         """
         self._running[domain].loop.renew(is_forced=force)
+
+    @property
+    def news(self) -> Hints:
+        """Occasions to look at the statistics again: a certificate or a name is new, or gone."""
+        return self._news
+
+    async def ssl_context(self, domain: str) -> ssl.SSLContext:
+        """Return a server's context that always presents the newest certificate of a name.
+
+        Waits until there is a valid certificate. From then on the context is brought up to date within a
+        second of each renewal, as long as the manager runs and somebody holds the context; connections that
+        are open keep what they have. It is yours: protocols (ALPN), ciphers, client certificates and all
+        other settings stay over renewals. A name that is no longer wanted keeps its last certificate.
+
+        Args:
+            domain: the name; or a short host name, such as ``box``, for the one managed name in the node's
+                tailnet that begins with it.
+
+        Raises:
+            KeyError: the name has no cert loop, or lost it meanwhile, or a short one may mean several.
+            trio.ClosedResourceError: the manager is closed.
+        """
+        return await self._live_contexts().for_name(domain)
+
+    async def sni_context(self, *, default: str | None = None) -> ssl.SSLContext:
+        """Return a server's context that presents the newest certificate of the name a client asks for (SNI).
+
+        It knows all names that have a cert loop, also those of later, and wildcards and short host names;
+        else as :meth:`ssl_context`. The settings that it takes along from name to name are protocols
+        (ALPN), ciphers, the CAs of client certificates, DH parameters and the key log.
+
+        Args:
+            default: for clients that ask for no name, or for one that is not known, and waited for here; by
+                default the first one that has a certificate.
+
+        Raises:
+            KeyError: the default has no cert loop, or lost it meanwhile, or a short one may mean several.
+            trio.ClosedResourceError: the manager is closed.
+        """
+        return await self._live_contexts().by_sni(default)
+
+    def _live_contexts(self) -> LiveContexts:
+        if self._live is None:
+            from .live_context import LiveContexts  # for servers only
+
+            self._live = LiveContexts(self._context, self._nursery, self._news, self._loops_by_name)
+        return self._live
+
+    def _loops_by_name(self) -> dict[str, CertLoop]:
+        return {domain: running.loop for domain, running in self._running.items()}
 
     def statistics(self) -> CertManagerStatistics:
         """Return a frozen snapshot of how all names stand."""
@@ -260,8 +317,10 @@ async def open_cert_manager(
     clock = clock or default_clock()
     own_journal = journal if journal is not None else Journal()
     watch: RenewalInfoWatch | None = None
+    news = Hints()
 
     def on_news() -> None:
+        news.give()
         if watch is not None:
             watch.look_again()
 
@@ -283,7 +342,7 @@ async def open_cert_manager(
     try:
         async with trio.open_nursery() as nursery:
             records = resume(own_journal, context.ledger, policy=retry_policy, rng=context.rng, now=clock())
-            manager = CertManager(nursery, context, records)
+            manager = CertManager(nursery, context, records, news)
             nursery.start_soon(cert_domains.run, name="CertDomains")
             nursery.start_soon(manager._pass_changes_on, name="changes")  # noqa: SLF001
             look = partial(watch_clock, clock, on_jump=manager._clock_jumped, on_look=manager._look_after)  # noqa: SLF001
