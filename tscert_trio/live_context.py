@@ -117,9 +117,7 @@ class LiveContexts:
         try:
             while True:
                 seen = self._news.count
-                for context in self._contexts:
-                    if isinstance(context, SNIContext):
-                        context.keep_only(self._loops())
+                self._forget_what_is_gone()  # in a frame of its own, which holds no context afterwards
                 self._fetch_what_is_new()
                 self._changed.give()
                 await trio.sleep(_MIN_ROUND_INTERVAL)
@@ -127,6 +125,11 @@ class LiveContexts:
         finally:
             self._is_closed = True
             self._changed.give()
+
+    def _forget_what_is_gone(self) -> None:
+        for context in self._contexts:
+            if isinstance(context, SNIContext):
+                context.keep_only(self._loops())
 
     def _fetch_what_is_new(self) -> None:
         for domain, loop in self._loops().items():

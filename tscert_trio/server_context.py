@@ -10,33 +10,45 @@ from __future__ import annotations
 import os
 import ssl
 import tempfile
+from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from .certificate import key_kind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
     from .certificate import Certificate, CertPair
 
 __all__ = ["NameContext", "SNIContext", "ServerContext"]
 
 
+_OWN = frozenset({"sni_callback"})
+"""Attributes that are not for the contexts that connections are handed over to."""
+_SETTERS = (
+    "load_dh_params", "load_verify_locations", "set_alpn_protocols", "set_ciphers", "set_ciphersuites",
+    "set_default_verify_paths", "set_ecdh_curve", "set_groups", "set_psk_server_callback",
+    "set_server_sigalgs",
+)  # fmt: skip
+"""Methods that are, some of them from later releases of Python."""
+
+
 class ServerContext(ssl.SSLContext):
     """A server's context that can hand a connection over to another one.
 
     OpenSSL then takes from the other what it has not copied yet (``SSL_set_SSL_CTX``): certificate and key,
-    but also ALPN, ciphers, the CAs of client certificates, DH parameters and the key log. So whatever a
-    server sets of these goes to the others, too. Versions, options, verify mode and the session tickets
-    remain those of this one.
+    but also ALPN, ciphers, the CAs of client certificates, DH parameters and the key log; Python looks up the
+    verify mode there. So whatever a server sets goes to the others, too. The session tickets remain those of
+    this one.
     """
 
     def __init__(self, _protocol: int) -> None:
         self.leaves: dict[str, Certificate] = {}
         """What it presents, by managed name."""
         self._others: dict[str, ssl.SSLContext] = {}
-        self._settings: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
+        self._settings: dict[tuple[str, Any], tuple[tuple[Any, ...], dict[str, Any]]] = {}
 
     def wants(self, domain: str, /) -> bool:
         """Return whether it presents the certificate of this managed name."""
@@ -51,45 +63,42 @@ class ServerContext(ssl.SSLContext):
         """
         raise NotImplementedError
 
-    def set_alpn_protocols(self, alpn_protocols: Iterable[str]) -> None:
-        """As in :class:`ssl.SSLContext`. So are the others here."""
-        self._set("set_alpn_protocols", list(alpn_protocols))
-
-    def set_ciphers(self, cipherlist: str, /) -> None:  # noqa: D102
-        self._set("set_ciphers", cipherlist)
-
-    def load_verify_locations(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401, D102
-        self._set("load_verify_locations", *args, **kwargs)
-
-    def set_default_verify_paths(self) -> None:  # noqa: D102
-        self._set("set_default_verify_paths")
-
-    def load_dh_params(self, path: str, /) -> None:  # noqa: D102
-        self._set("load_dh_params", path)
-
-    @property
-    def keylog_filename(self) -> str:  # noqa: D102
-        return super().keylog_filename
-
-    @keylog_filename.setter
-    def keylog_filename(self, value: str) -> None:
-        self._set("__setattr__", "keylog_filename", value)
+    def __setattr__(self, name: str, value: object) -> None:
+        if hasattr(ssl.SSLContext, name) and name not in _OWN:
+            self._set("__setattr__", name, value)
+        else:
+            super().__setattr__(name, value)
 
     def _set(self, method: str, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
-        if method == "__setattr__":
-            ssl.SSLContext.keylog_filename.__set__(self, args[1])  # type: ignore[attr-defined]
-        else:
-            getattr(super(), method)(*args, **kwargs)
+        args = tuple(list(arg) if isinstance(arg, Iterator) else arg for arg in args)
+        getattr(super(), method)(*args, **kwargs)
         for other in self._others.values():
             getattr(other, method)(*args, **kwargs)
-        self._settings.append((method, args, kwargs))
+        what: object = None  # of what the last one counts
+        if method == "__setattr__":
+            what = args[0]
+        elif method == "load_verify_locations":  # each adds some
+            what = (args, *kwargs.items())
+        self._settings[method, what] = (args, kwargs)
 
     def _another(self, *, only: str = "") -> ssl.SSLContext:
         other = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        for method, args, kwargs in self._settings:
+        for (method, _), (args, kwargs) in self._settings.items():
             if only in {"", method}:
                 getattr(other, method)(*args, **kwargs)
         return other
+
+
+def _setter(method: str) -> Callable[..., None]:
+    def set_here_and_there(self: ServerContext, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        self._set(method, *args, **kwargs)
+
+    return wraps(getattr(ssl.SSLContext, method))(set_here_and_there)
+
+
+for _method in _SETTERS:
+    if hasattr(ssl.SSLContext, _method):
+        setattr(ServerContext, _method, _setter(_method))
 
 
 class NameContext(ServerContext):
