@@ -13,10 +13,10 @@ import pytest
 import trio
 from certs import key_pem, make_cert, make_key
 from conftest import EPOCH, A, B, C, virtual_clock
-from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from test_cert_loop import tasks_named
-from tls import NO_CHECK_TIME, Connection, client_context, connect
+from test_readme import code_blocks
+from tls import NO_CHECK_TIME, Connection, ask, client_context, connect
 
 from tscert_trio import CertPair, LocalClient, open_cert_manager
 from tscert_trio.sandbox import Fault, open_sandbox
@@ -594,15 +594,6 @@ async def test_no_file_stays_open(autojump_clock, sandbox, manager):
 # Servers.
 
 
-async def ask(port, context, name, request=b"ping"):
-    """Return the serial number that a client over TCP is shown, the answer, and the open stream."""
-    stream = trio.SSLStream(await trio.open_tcp_stream("127.0.0.1", port), context, server_hostname=name)
-    await stream.send_all(request)
-    answer = await stream.receive_some()
-    certificate = x509.load_der_x509_certificate(stream.getpeercert(binary_form=True))
-    return certificate.serial_number, answer, stream
-
-
 async def echo(stream):
     async for data in stream:
         await stream.send_all(data)
@@ -634,17 +625,10 @@ async def test_serve_ssl_over_tcp_shows_the_new_certificate_while_old_connection
 
 @both_kinds
 async def test_hypercorn_shows_the_new_certificate(kind):
-    """Its configuration makes the context; one that takes ours is all it needs."""
-    config_module = pytest.importorskip("hypercorn.config")
+    """Its configuration makes the context, so the README has one that takes ours."""
     serve = pytest.importorskip("hypercorn.trio").serve
-
-    class LiveConfig(config_module.Config):
-        ssl_enabled = True
-        context: ssl.SSLContext
-
-        def create_ssl_context(self):
-            self.context.set_alpn_protocols(self.alpn_protocols)
-            return self.context
+    namespace = {}
+    exec(next(block for block in code_blocks() if "hypercorn" in block), namespace)
 
     async def app(scope, receive, send):
         assert scope["type"] in {"http", "lifespan"}
@@ -662,7 +646,7 @@ async def test_hypercorn_shows_the_new_certificate(kind):
         open_cert_manager(client) as manager,
         trio.open_nursery() as nursery,
     ):
-        config = LiveConfig()
+        config = namespace["LiveConfig"]()
         config.bind = ["127.0.0.1:0"]
         config.context = await context_of(manager, kind)
         stop = trio.Event()

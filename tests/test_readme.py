@@ -3,10 +3,12 @@
 import importlib
 import re
 import shlex
+from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
+from tls import ask, client_context
 
 from tscert_trio import LocalClient, Scope, ServeConfig, open_cert_manager
 from tscert_trio.options import OPTIONS, parse_duration
@@ -58,6 +60,23 @@ async def test_the_library_example_runs(monkeypatch, capsys):
         exec(example.replace("trio.run(main)", ""), namespace)
         await namespace["main"]()
     assert "box.tail1234.ts.net" in capsys.readouterr().out
+
+
+async def test_the_server_example_runs(monkeypatch):
+    example = next(block for block in code_blocks() if "serve_ssl_over_tcp" in block)
+    name = "box.tail1234.ts.net"
+    async with open_sandbox(cert_domains=[name]) as sandbox, trio.open_nursery() as nursery:
+        monkeypatch.setenv("TS_SOCKET", str(sandbox.socket_path))
+        namespace = {}
+        exec(example.replace("trio.run(main)", ""), namespace)
+        (listener, *_) = await nursery.start(partial(namespace["main"], port=0))
+        port = listener.transport_listener.socket.getsockname()[1]
+        clients = client_context(sandbox, alpn=["h2", "http/1.1"])
+        serial_number, answer, stream = await ask(port, clients, name, b"hello")
+        assert (serial_number, answer) == (sandbox.certificate(name).serial_number, b"hello")
+        assert stream.selected_alpn_protocol() == "http/1.1"
+        await stream.aclose()
+        nursery.cancel_scope.cancel()
 
 
 async def test_the_test_example_runs(autojump_clock):

@@ -1,7 +1,8 @@
-"""TLS connections in memory, as real as any, step by step."""
+"""TLS connections, in memory step by step, and over TCP."""
 
 import ssl
 
+import trio
 from cryptography import x509
 
 NO_CHECK_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME: OpenSSL's clock is not that of the test
@@ -62,3 +63,12 @@ class Connection:
 def connect(server_context, context, name, session=None):
     """Return a connection that works."""
     return Connection(server_context, context, name, session).finish().echo()
+
+
+async def ask(port, context, name, request=b"ping"):
+    """Return the serial number that a client over TCP is shown, the answer, and the open stream."""
+    stream = trio.SSLStream(await trio.open_tcp_stream("127.0.0.1", port), context, server_hostname=name)
+    await stream.send_all(request)
+    answer = await stream.receive_some()
+    certificate = x509.load_der_x509_certificate(stream.getpeercert(binary_form=True))
+    return certificate.serial_number, answer, stream
