@@ -3,6 +3,7 @@
 import gc
 import logging
 import os
+import re
 import ssl
 import tempfile
 from datetime import timedelta
@@ -68,6 +69,26 @@ async def test_a_first_context_waits_until_its_certificate_is_issued(autojump_cl
         )
 
 
+async def test_two_that_ask_at_once_get_contexts_of_their_own_by_one_request(
+    autojump_clock, sandbox, manager
+):
+    contexts = []
+
+    async def get():
+        contexts.append(await manager.ssl_context(A))
+
+    manager.ensure_domains([A])
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(get)
+        nursery.start_soon(get)
+    one, other = contexts
+    one.set_alpn_protocols(["h2"])
+    clients = client_context(sandbox, alpn=["h2"])
+    assert connect(one, clients, A).client.selected_alpn_protocol() == "h2"
+    assert connect(other, clients, A).client.selected_alpn_protocol() is None
+    assert len(pairs_asked(sandbox)) == 1
+
+
 @both_kinds
 async def test_the_wait_for_a_context_can_be_cancelled_and_leaves_nothing(
     autojump_clock, sandbox, manager, kind
@@ -85,7 +106,9 @@ async def test_the_wait_for_a_context_can_be_cancelled_and_leaves_nothing(
 
 async def test_without_a_context_there_is_no_task_and_no_key_is_asked_for(autojump_clock, sandbox, manager):
     manager.ensure_domains([A])
-    await trio.sleep(100 * DAY)
+    await trio.sleep(1)
+    await renew(manager)
+    assert manager._live is None
     assert not tasks_named("live contexts")
     assert pairs_asked(sandbox) == []
 
@@ -95,7 +118,9 @@ async def test_the_key_is_asked_for_once_a_certificate_and_only_for_the_names_of
 ):
     manager.ensure_domains([A, B])
     context = await manager.ssl_context(A)
-    await trio.sleep(100 * DAY)
+    await trio.sleep(2 * DAY)
+    await renew(manager, B)
+    await renew(manager)
     assert [call.domain for call in sandbox.calls if call.query.get("type") == "pair"] == [A, A]
     assert connect(context, client_context(sandbox), A).serial_number == sandbox.certificate(A).serial_number
     assert {call.query["min_validity"] for call in sandbox.calls if call.query.get("type") == "pair"} == {
@@ -103,7 +128,7 @@ async def test_the_key_is_asked_for_once_a_certificate_and_only_for_the_names_of
     }
     del context
     gc.collect()
-    await trio.sleep(100 * DAY)
+    await renew(manager)
     assert len(pairs_asked(sandbox)) == 2
 
 
@@ -459,6 +484,23 @@ async def test_a_fetch_that_fails_is_tried_again_with_a_backoff_told_once_and_or
     assert len(sandbox.orders) == 1
 
 
+@both_kinds
+async def test_a_new_certificate_is_fetched_at_once_even_where_the_one_before_could_not_be_had(
+    autojump_clock, sandbox, manager, kind
+):
+    context, clients = await context_of(manager, kind), client_context(sandbox)
+    manager.news.give()
+    manager.renew(A, force=True)
+    await trio.sleep(0.1)
+    sandbox.add_fault(Fault.connection_reset())
+    await trio.sleep(200)
+    sandbox.clear_faults()
+    assert connect(context, clients, A).serial_number != sandbox.certificate(A).serial_number
+    await renew(manager)
+    assert len(sandbox.orders) == 3
+    assert connect(context, clients, A).serial_number == sandbox.certificate(A).serial_number
+
+
 async def test_a_certificate_that_tailscaled_has_lost_is_ordered_by_the_loop_and_not_by_contexts(
     autojump_clock, sandbox, manager
 ):
@@ -477,16 +519,23 @@ async def test_a_certificate_that_tailscaled_has_lost_is_ordered_by_the_loop_and
     assert connect(context, clients, A).serial_number == sandbox.certificate(A).serial_number
 
 
-async def test_in_the_last_minute_of_a_certificate_nothing_is_asked_since_that_might_order(
-    autojump_clock, sandbox, manager
-):
-    manager.ensure_domains([A])
-    await trio.sleep(1)
-    sandbox.set_ca_away()
-    await trio.sleep(90 * DAY - 60)
-    with trio.move_on_after(30):
-        await manager.ssl_context(A)
-    assert pairs_asked(sandbox) == []
+async def test_in_the_last_minute_of_a_certificate_nothing_is_asked_since_that_might_order(autojump_clock):
+    async with (
+        open_sandbox(cert_domains=[A], clock=virtual_clock, validity=timedelta(hours=6)) as sandbox,
+        LocalClient(sandbox.socket_path, clock=virtual_clock) as client,
+        open_cert_manager(client, clock=virtual_clock) as manager,
+    ):
+        manager.ensure_domains([A])
+        await trio.sleep(1)
+        sandbox.set_egress_shut()
+        end = (sandbox.certificate(A).not_after - EPOCH).total_seconds()
+        await trio.sleep_until(end - 59)
+        with trio.move_on_after(50) as scope:
+            await manager.ssl_context(A)
+        assert scope.cancelled_caught
+        assert pairs_asked(sandbox) == []
+        sandbox.set_egress_shut(False)
+        connect(await manager.ssl_context(A), client_context(sandbox), A)
 
 
 async def test_after_a_restart_the_key_is_asked_for_only_once_the_loop_has_seen_the_certificate(
@@ -520,6 +569,20 @@ async def test_a_pair_that_openssl_does_not_take_leaves_the_one_before(
     assert "PRIVATE" not in repr(caught.value)
     assert connect(context, clients, A).serial_number == old.serial_number
     assert context.leaves[A].serial_number == old.serial_number
+
+
+async def test_a_pair_that_openssl_does_not_take_is_told_and_asked_for_again(
+    autojump_clock, sandbox, manager, caplog
+):
+    manager.ensure_domains([A])
+    await trio.sleep(1)
+    key = rsa.generate_private_key(65537, 1024)  # too short for OpenSSL's default security level
+    sandbox.add_fault(Fault.answer(200, key_pem(key) + make_cert(key, A), count=2))
+    connect(await manager.ssl_context(A), client_context(sandbox), A)
+    told = [record.message for record in caplog.records if "cannot be loaded" in record.message]
+    assert len(told) == 1
+    assert re.search("(?i)key.too.small", told[0])
+    assert len(pairs_asked(sandbox)) == 3
 
 
 @both_kinds

@@ -36,6 +36,15 @@ _PATIENCE = timedelta(seconds=10)
 
 
 @attrs.define(eq=False)
+class _Fetch:
+    """A certificate that is being fetched."""
+
+    leaf: Certificate | None = None
+    """The one that was to be had when it failed last."""
+    nap: trio.CancelScope | None = None
+
+
+@attrs.define(eq=False)
 class LiveContexts:
     """The contexts of one manager. They are followed as long as somebody else holds them.
 
@@ -48,7 +57,7 @@ class LiveContexts:
     _loops: Callable[[], Mapping[str, CertLoop]]
     """All cert loops by name, in order."""
     _contexts: WeakSet[ServerContext] = attrs.field(factory=WeakSet, init=False)
-    _fetching: set[str] = attrs.field(factory=set, init=False)
+    _fetching: dict[str, _Fetch] = attrs.field(factory=dict, init=False)
     _changed: Hints = attrs.field(factory=Hints, init=False)
     _is_followed: bool = attrs.field(default=False, init=False)
     _is_closed: bool = attrs.field(default=False, init=False)
@@ -133,9 +142,12 @@ class LiveContexts:
 
     def _fetch_what_is_new(self) -> None:
         for domain, loop in self._loops().items():
-            if domain not in self._fetching and self._behind(domain, loop):
-                self._fetching.add(domain)
-                self._nursery.start_soon(self._fetch, domain, name=f"live context {domain}")
+            fetch = self._fetching.get(domain)
+            if fetch is None and self._behind(domain, loop):
+                fetch = self._fetching[domain] = _Fetch()
+                self._nursery.start_soon(self._fetch, domain, fetch, name=f"live context {domain}")
+            elif fetch is not None and fetch.nap is not None and fetch.leaf is not loop.record.leaf:
+                fetch.nap.cancel(reason="there is another one")
 
     def _behind(self, domain: str, loop: CertLoop) -> list[ServerContext]:
         """Return the contexts that do not present the certificate that tailscaled was seen to have."""
@@ -148,13 +160,13 @@ class LiveContexts:
             if context.wants(domain) and _is_behind(context.leaves.get(domain), leaf)
         ]
 
-    async def _fetch(self, domain: str) -> None:
+    async def _fetch(self, domain: str, fetch: _Fetch) -> None:
         """Bring all contexts of a name up to date, however often that fails."""
         wait, told = _MIN_BACKOFF, ""
         changes = self._context.cert_domains.changes
         try:
             while (loop := self._loops().get(domain)) and self._behind(domain, loop):
-                seen = changes.count
+                seen, fetch.leaf = changes.count, loop.record.leaf
                 trouble = await self._fetch_once(domain, loop)
                 if not trouble:
                     continue
@@ -167,10 +179,12 @@ class LiveContexts:
                 )
                 told = trouble
                 await trio.sleep(_MIN_BACKOFF)
-                await changes.wait(seen, at_most=wait - _MIN_BACKOFF)
+                with trio.move_on_after(wait - _MIN_BACKOFF) as fetch.nap:
+                    await changes.wait(seen)
+                fetch.nap = None
                 wait = min(2 * wait, _MAX_BACKOFF)
         finally:
-            self._fetching.discard(domain)
+            del self._fetching[domain]
 
     async def _fetch_once(self, domain: str, loop: CertLoop) -> str:
         """Return what went wrong, which is nothing where the text is empty."""
