@@ -153,6 +153,8 @@ class CertLoop:
         if self._sent is None:
             self._look_failed(_without_frames(error))
             self.plan_again()
+        else:  # the request under way will tell
+            self.record.is_lost = True
 
     def statistics(self) -> DomainStatistics:
         """Return how the name stands."""

@@ -172,7 +172,7 @@ class LiveContexts:
                     continue
                 _logger.log(
                     logging.DEBUG if trouble == told else logging.WARNING,
-                    "%s: servers here go on with the certificate they have: %s",
+                    "%s: servers here cannot present the newest certificate yet: %s",
                     domain,
                     trouble,
                     extra={"domain": domain},
@@ -201,14 +201,17 @@ class LiveContexts:
         return self._put(domain, loop, pair)
 
     def _put(self, domain: str, loop: CertLoop, pair: CertPair) -> str:
+        trouble = ""
         for context in self._behind(domain, loop):
             if _is_behind(context.leaves.get(domain), pair.leaf):
                 try:
                     context.put(domain, pair)
                 except (OSError, ValueError) as exc:  # an SSLError is an OSError
-                    return f"the new one cannot be loaded: {exc}"
+                    trouble = f"it cannot be loaded: {exc}"
         self._changed.give()
-        return "tailscaled gives an older one than it had" if self._behind(domain, loop) else ""
+        if self._behind(domain, loop):
+            return trouble or "tailscaled gives an older one than it had"
+        return ""
 
 
 def _is_behind(leaf: Certificate | None, other: Certificate) -> bool:
