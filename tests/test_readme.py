@@ -71,6 +71,9 @@ async def test_the_server_example_runs(monkeypatch):
         exec(example.replace("trio.run(main)", ""), namespace)
         (listener, *_) = await nursery.start(partial(namespace["main"], port=0))
         port = listener.transport_listener.socket.getsockname()[1]
+        async with await trio.open_tcp_stream("127.0.0.1", port) as no_tls:
+            await no_tls.send_all(b"GET / HTTP/1.1\r\n\r\n")
+            await no_tls.receive_some()
         clients = client_context(sandbox, alpn=["h2", "http/1.1"])
         serial_number, answer, stream = await ask(port, clients, name, b"hello")
         assert (serial_number, answer) == (sandbox.certificate(name).serial_number, b"hello")
