@@ -93,6 +93,11 @@ class Server(ABC):
         """Whether its process lives."""
         return self._child is not None and self._child.poll() is None
 
+    @property
+    def reload_script(self) -> str:
+        """What reloads it, for a shell in its folder: what ``ExecReload`` is in its unit."""
+        return f"kill -HUP $(head -n 1 {self.pidfile})"
+
     def install(self, chain_pem: bytes, key_pem: bytes) -> None:
         """Replace its files by hand. It goes on with the old ones until it is told to reload."""
         replace_file(self.key, key_pem, mode=0o600)
@@ -110,6 +115,7 @@ class Server(ABC):
             self._child = subprocess.Popen(  # noqa: ASYNC220 -- it is a fork, and is ended by its own handle
                 self._command(),
                 cwd=self.folder,
+                env={**os.environ, **self._environ()},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -194,6 +200,10 @@ class Server(ABC):
 
     def _identity(self) -> dict[str, str]:
         """As whom it runs, for ``subprocess.Popen``; by default as the tests do."""
+        return {}
+
+    def _environ(self) -> dict[str, str]:
+        """What it finds in its environment besides."""
         return {}
 
     def _stop_signal(self) -> signal.Signals:

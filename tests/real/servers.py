@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import re
+import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import attrs
 import trio
 
-from .server import Server, replace_file
+from .server import PATIENCE, Server, replace_file
 from .stack.install import find_program
+from .tailnet import until
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,6 +79,10 @@ http {{
         options = ["-p", str(self.folder), "-c", "nginx.conf", "-e", "stderr", "-g", "daemon off;"]
         return [find_program("nginx"), *options, *more]
 
+    @property
+    def reload_script(self) -> str:
+        return shlex.join(self._command("-s", "reload"))
+
     async def reload(self) -> None:
         """Run ``nginx -s reload``, which reads the configuration first.
 
@@ -84,10 +92,18 @@ http {{
         await trio.run_process(self._command("-s", "reload"), capture_stderr=True)
 
 
+@attrs.define(eq=False)
 class HAProxy(Server):
-    """HAProxy as a master with workers, which reads key and chain from one file."""
+    """HAProxy as a master with workers, which reads key and chain from one file.
 
-    _OUTER = """\
+    Its workers serve before the master listens to signals: a SIGUSR2 that comes too early gets lost. The
+    master tells systemd when it is ready, which is listened to here, too.
+    """
+
+    _notified: socket.socket = attrs.field(init=False)
+    _is_told: bool = attrs.field(default=False, init=False)
+
+    _OUTER: ClassVar[str] = """\
 global
     maxconn 100
 defaults
@@ -105,27 +121,60 @@ defaults
     def install(self, chain_pem: bytes, key_pem: bytes) -> None:
         replace_file(self.combined, chain_pem + key_pem, mode=0o600)
 
+    async def __aenter__(self) -> Self:
+        await super().__aenter__()
+        self._notified = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._notified.bind(str(self.folder / "notify"))
+        self._notified.setblocking(False)
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await super().__aexit__(*error)
+        self._notified.close()
+
     async def _prepare(self) -> None:
         frontend = replaced(
             recipe("haproxy"),
             {"bind :443": f"bind 127.0.0.1:{self.port}", FOLDER: str(self.tls), DOMAIN: self.domain},
         )
         (self.folder / "haproxy.cfg").write_text(self._OUTER + frontend)
+        self._is_told = False
 
     def _command(self) -> list[str]:
-        # As Debian's unit, which has -Ws: -W and a word to systemd.
-        return [find_program("haproxy"), "-W", "-f", "haproxy.cfg", "-p", str(self.pidfile)]
+        return [
+            find_program("haproxy"),
+            "-Ws",
+            "-f",
+            "haproxy.cfg",
+            "-p",
+            str(self.pidfile),
+        ]  # as Debian's unit
+
+    def _environ(self) -> dict[str, str]:
+        return {"NOTIFY_SOCKET": str(self.folder / "notify")}
+
+    def _is_ready(self) -> bool:
+        with contextlib.suppress(BlockingIOError):
+            while message := self._notified.recv(4096):
+                self._is_told = b"READY=1" in message
+        return self._is_told
+
+    @property
+    def reload_script(self) -> str:
+        check = f"{find_program('haproxy')} -c -q -f haproxy.cfg"
+        return f"{check} && kill -USR2 $(cat {self.pidfile})"
 
     async def reload(self) -> None:
-        """Check the configuration, then send SIGUSR2: the master starts anew and replaces its workers.
-
-        A SIGUSR2 that comes while it does so may get lost.
+        """Check the configuration, send SIGUSR2, and wait until the master, which starts anew, is ready.
 
         Raises:
             subprocess.CalledProcessError: it, or the certificate, is not right; ``stderr`` says why.
         """
-        await trio.run_process([*self._command(), "-c"], cwd=self.folder, capture_stderr=True)
+        check = [find_program("haproxy"), "-c", "-f", "haproxy.cfg"]
+        await trio.run_process(check, cwd=self.folder, capture_stdout=True, capture_stderr=True)
+        self._is_told = False
         self.signal(signal.SIGUSR2)
+        await until(self._is_ready, seconds=PATIENCE)
 
 
 @attrs.define(eq=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 from typing import TYPE_CHECKING
@@ -15,11 +16,15 @@ from certs import key_pem, make_cert, make_key
 from tscert_trio import CertPair
 
 from .server import fingerprint_at, replace_file
-from .servers import DOMAIN, HAProxy, Nginx
+from .servers import DOMAIN, RECIPES, HAProxy, Nginx, PostgreSQL
+from .systemctl import write_systemctl
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from .server import Server
-    from .servers import PostgreSQL, PythonServer
+    from .servers import PythonServer
 
 
 @attrs.frozen
@@ -151,3 +156,37 @@ async def test_a_silent_client_does_not_keep_the_python_server_from_others(
     await start_with_old(python_server)
     async with await trio.open_tcp_stream("127.0.0.1", python_server.port):
         assert await python_server.served_fingerprint() == OLD.fingerprint
+
+
+async def test_the_stand_in_for_systemctl_reloads_a_server_that_runs_and_leaves_others_alone(
+    server: Server, tmp_path: Path
+) -> None:
+    calls = write_systemctl(tmp_path, {"it.service": server})
+    command = [str(tmp_path / "systemctl"), "try-reload-or-restart"]
+    await trio.run_process([*command, "it.service"])
+    assert not server.is_running
+    await start_with_old(server)
+    server.install(NEW.chain_pem, NEW.key_pem)
+    await trio.run_process([*command, "it.service"], capture_stdout=True, capture_stderr=True)
+    await server.wait_until_served(NEW.fingerprint)
+    unknown = await trio.run_process([*command, "other.service"], check=False, capture_stderr=True)
+    assert (unknown.returncode, b"not found" in unknown.stderr) == (5, True)
+    assert calls.read_text().splitlines()[-1] == "try-reload-or-restart other.service"
+
+
+@pytest.mark.parametrize(
+    ("kind", "connects_to"),
+    [(Nginx, "-connect 127.0.0.1:443"), (PostgreSQL, "-starttls postgres -connect 127.0.0.1:5432")],
+)
+async def test_the_command_of_the_recipes_shows_what_is_served(
+    kind: type[Server], connects_to: str, program_of: Callable[[str], str]
+) -> None:
+    program_of("openssl")
+    (command,) = re.findall(
+        rf"^    (openssl s_client {re.escape(connects_to)}.*\n.*)$", RECIPES.read_text(), re.MULTILINE
+    )
+    async with kind() as server:
+        await start_with_old(server)
+        command = re.sub(r"127\.0\.0\.1:\d+", f"127.0.0.1:{server.port}", command)
+        said = await trio.run_process(command, shell=True, capture_stdout=True)
+    assert f"sha256 fingerprint={OLD.fingerprint}" in said.stdout.decode().replace(":", "").lower()
