@@ -26,10 +26,12 @@ PACKAGES = {
     "systemd-analyze": "systemd",
     "systemd-sysusers": "systemd",
     "systemd-tmpfiles": "systemd",
+    "openssl": "openssl",
     "duk": "duktape",  # the JavaScript engine of Debian's polkit, as a program
 }
 """The program that is looked for, and the Debian package that has it."""
 
+_APT_OPTIONS = ("-q", "-o", "DPkg::Lock::Timeout=300")  # somebody else may be installing
 _POLICY = Path("/usr/sbin/policy-rc.d")
 _FORBIDDEN_BY_POLICY = 101  # the status by which invoke-rc.d knows
 
@@ -69,9 +71,8 @@ def ensure_installed(*names: str) -> None:
     environ = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     try:
         with _services_stay_off():
-            subprocess.run(["apt-get", "update", "-q"], env=environ, check=True)
-            install = ["apt-get", "install", "-q", "-y", "--no-install-recommends", *packages]
-            subprocess.run(install, env=environ, check=True)
+            for command in (["update"], ["install", "-y", "--no-install-recommends", *packages]):
+                subprocess.run(["apt-get", *_APT_OPTIONS, *command], env=environ, check=True)
     except subprocess.CalledProcessError as exc:
         raise SystemExit(
             f"{' '.join(exc.cmd)}: failed with status {exc.returncode}. Please {by_hand}"
