@@ -14,39 +14,17 @@ import subprocess
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import ClassVar
 
 import attrs
 import trio
 
+from .recipes import DOMAIN, FOLDER, recipe, replaced
 from .server import PATIENCE, Server, replace_file
 from .stack.install import find_program
 from .tailnet import until
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-RECIPES = Path(__file__).parents[2] / "docs" / "recipes.rst"
-DOMAIN, FOLDER = "box.tail1234.ts.net", "/etc/ssl/tailnet"
-"""The name, and where its files are, in the recipes."""
 _SSL_REQUEST = (8).to_bytes(4) + (80877103).to_bytes(4)  # length and code, in PostgreSQL's protocol
-
-
-def recipe(name: str) -> str:
-    """Return the code block of the recipes that has this name."""
-    found = re.search(
-        rf"^\.\. code-block:: \S+\n   :name: {name}\n\n((?:   .*\n|\n)+)", RECIPES.read_text(), re.MULTILINE
-    )
-    assert found, f"docs/recipes.rst has no code block named {name}"
-    return re.sub(r"^   ", "", found[1], flags=re.MULTILINE).strip() + "\n"
-
-
-def replaced(text: str, replacements: Mapping[str, str]) -> str:
-    """Replace each of these, which must be there."""
-    for old, new in replacements.items():
-        assert old in text, f"{old!r} is not in\n{text}"
-        text = text.replace(old, new)
-    return text
 
 
 class Nginx(Server):
@@ -100,7 +78,7 @@ class HAProxy(Server):
     master tells systemd when it is ready, which is listened to here, too.
     """
 
-    _notified: socket.socket = attrs.field(init=False)
+    _notified: socket.socket | None = attrs.field(default=None, init=False)
     _is_told: bool = attrs.field(default=False, init=False)
 
     _OUTER: ClassVar[str] = """\
@@ -121,16 +99,11 @@ defaults
     def install(self, chain_pem: bytes, key_pem: bytes) -> None:
         replace_file(self.combined, chain_pem + key_pem, mode=0o600)
 
-    async def __aenter__(self) -> Self:
-        await super().__aenter__()
-        self._notified = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._notified.bind(str(self.folder / "notify"))
-        self._notified.setblocking(False)
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        await super().__aexit__(*error)
-        self._notified.close()
+    async def stop(self) -> None:
+        await super().stop()
+        if self._notified is not None:
+            self._notified.close()
+            self._notified = None
 
     async def _prepare(self) -> None:
         frontend = replaced(
@@ -138,6 +111,13 @@ defaults
             {"bind :443": f"bind 127.0.0.1:{self.port}", FOLDER: str(self.tls), DOMAIN: self.domain},
         )
         (self.folder / "haproxy.cfg").write_text(self._OUTER + frontend)
+        address = self.folder / "notify"
+        address.unlink(missing_ok=True)
+        if self._notified is not None:  # of a start that failed
+            self._notified.close()
+        self._notified = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._notified.bind(str(address))
+        self._notified.setblocking(False)
         self._is_told = False
 
     def _command(self) -> list[str]:
@@ -154,6 +134,7 @@ defaults
         return {"NOTIFY_SOCKET": str(self.folder / "notify")}
 
     def _is_ready(self) -> bool:
+        assert self._notified is not None
         with contextlib.suppress(BlockingIOError):
             while message := self._notified.recv(4096):
                 self._is_told = b"READY=1" in message

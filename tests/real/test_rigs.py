@@ -15,8 +15,9 @@ from certs import key_pem, make_cert, make_key
 
 from tscert_trio import CertPair
 
+from .recipes import DOMAIN, RECIPES
 from .server import fingerprint_at, replace_file
-from .servers import DOMAIN, RECIPES, HAProxy, Nginx, PostgreSQL
+from .servers import HAProxy, Nginx, PostgreSQL
 from .systemctl import write_systemctl
 
 if TYPE_CHECKING:
