@@ -65,12 +65,14 @@ def years(session: nox.Session) -> None:
 
 @nox.session
 def real(session: nox.Session) -> None:
-    """The contract suite on the sandbox and on real tailscaled, control server and CA.
+    """The contract suite on the sandbox and on real tailscaled, control server and CA; servers and units.
 
-    ``nox -- --no-real`` leaves the real ones out.
+    ``nox -- --no-real`` leaves the real ones out. What Debian has of them is installed by apt, as root,
+    where it is missing.
     """
     install(session, "tests")
     if "--no-real" not in session.posargs:
+        session.run("python", "tests/real/stack/install.py")
         session.install(GO)
         session.run("python", "tests/real/stack/build.py")
     # Most of their time the tests wait; each worker has servers of its own.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
 
 if os.environ.get("TSCERT_TEST_HTTPX2"):  # before anything imports httpx
     import httpx2
@@ -13,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import trio
+import trio.testing
 
 from tscert_trio import LocalClient
 from tscert_trio.sandbox import open_sandbox
@@ -52,3 +55,58 @@ async def client(sandbox):
     """A client of it."""
     async with LocalClient(sandbox.socket_path, clock=virtual_clock) as client:
         yield client
+
+
+async def wait_until_started():
+    """Return when no process is being started, in a thread, any more."""
+    limiter = trio.to_thread.current_default_thread_limiter()
+    while limiter.borrowed_tokens:
+        await trio.testing.wait_all_tasks_blocked(0.001)
+    await trio.testing.wait_all_tasks_blocked()
+
+
+@pytest.fixture
+def patient_clock(autojump_clock, monkeypatch):
+    """A virtual clock that stands still while a process runs, so that hooks take no time on it."""
+    running, open_process = set(), trio.lowlevel.open_process
+
+    def hold(process):
+        running.add(process)
+        autojump_clock.autojump_threshold = math.inf
+
+    def let_go(process):
+        running.discard(process)
+        autojump_clock.autojump_threshold = math.inf if running else 0
+
+    async def open_held(*args, **options):
+        place = object()
+        hold(place)
+        try:
+            process = await open_process(*args, **options)
+        except BaseException:
+            let_go(place)
+            raise
+        wait = process.wait
+
+        async def wait_and_let_go():
+            try:
+                return await wait()
+            finally:
+                let_go(place)
+
+        process.wait = wait_and_let_go
+        return process
+
+    monkeypatch.setattr(trio.lowlevel, "open_process", open_held)
+    return autojump_clock
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Let no test pass that has written a private key to a log or to its output."""
+    report = yield
+    written = "".join(text for _, text in report.sections)
+    if report.passed and re.search("BEGIN [A-Z ]*PRIVATE KEY-----\\s*[A-Za-z0-9+/]", written):
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} has written a private key"
+    return report

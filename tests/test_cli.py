@@ -32,7 +32,7 @@ def environment(**variables):
     kept = {
         key: value for key, value in os.environ.items() if not key.startswith(("TS", "POD_NAME", "NOTIFY"))
     }
-    return kept | {"TSCERT_STATE": ":memory:"} | variables
+    return kept | {"TSCERT_STATE": ":memory:", "TSCERT_CONFIG": "/dev/null"} | variables
 
 
 def run(*arguments, cwd, **variables):
@@ -151,6 +151,24 @@ def test_sighup_makes_it_look_at_its_configuration_at_once(start, tailscaled):
     assert service.end()[0] == 0
 
 
+def test_sighup_makes_it_read_its_configuration_file_again(start, tailscaled, tmp_path):
+    """A file that makes no sense changes nothing."""
+    config = tmp_path / "config.toml"
+    config.write_text(f'domains = ["{NAME}"]\n')
+    service = start("--socket", tailscaled, "--config", config)
+    service.wait_for_line(f"{NAME}: certificate valid")
+    config.write_text("domains = 5\n")
+    service.child.send_signal(signal.SIGHUP)
+    assert "domains" in service.wait_for_line("the configuration stays as it was")
+    folder = tmp_path / "tls"
+    config.write_text(f'domains = ["{NAME}"]\n[[targets]]\nfiles = {{directory = "{folder}"}}\n')
+    service.child.send_signal(signal.SIGHUP)
+    service.wait_for_line("the configuration has changed")
+    service.wait_for_line(f"{NAME}: target {folder}: the certificate is written")
+    assert (folder / f"{NAME}.crt").exists()
+    assert service.end()[0] == 0
+
+
 def test_systemd_is_told_ready_status_and_stopping(start, tailscaled, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
@@ -198,10 +216,8 @@ def test_the_demonstration_shows_the_main_job_and_ends(tmp_path):
     )
     assert log.index("node may have certificates") < log.index("wiki.tail1234.ts.net: certificate valid")
     assert "keeping certificates for api.tail1234.ts.net, wiki.tail1234.ts.net\n" in log
-    assert result.stdout.rstrip().splitlines()[-2:] == [
-        "    tscert-trio run           follow the serve config of the tailscaled there",
-        "    tscert-trio run --self    and keep a certificate for the node's own name",
-    ]
+    assert "shop.tail1234.ts.net: target web server: the certificate is seen served" in log
+    assert "    tscert-trio run --self    and keep a certificate for the node's own name\n" in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -223,11 +239,19 @@ def test_the_demonstration_shows_the_main_job_and_ends(tmp_path):
         (["sandbox", "--socket", "file"], 1, "cannot listen on file"),
         (["cert", "a.ts.net", "--cert-file", "nowhere/x"], 1, "nowhere/x: No such file or directory"),
         (["sandbox", "--tailscaled", "1.2.3"], 2, "--tailscaled: '1.2.3' is none of 1.86.5"),
+        (["run", "--config", "missing"], 2, "missing: No such file or directory"),
+        (["run", "--config", "broken.toml"], 2, "broken.toml: is no TOML: "),
+        (["run", "--hook", "a 'b"], 2, '--hook: "a \'b" is no command: no closing quotation'),
+        (["run", "--probe", NAME], 2, "want host:port, or nothing for the node's own port 443"),
+        (["config"], 2, "the following arguments are required: COMMAND"),
+        (["config", "check", "--config", "missing"], 2, "missing: No such file or directory"),
+        (["config", "show", "--scope", "most"], 2, "--scope: 'most' is none of services, all"),
         (["sandbox", "--validity", "long"], 2, "--validity: 'long' is no duration"),
     ],
 )
 def test_bad_input_is_told_in_one_line(tmp_path, arguments, status, message):
     (tmp_path / "file").touch()
+    (tmp_path / "broken.toml").write_text("self = yes")
     result = run(*arguments, cwd=tmp_path)
     assert result.returncode == status
     assert result.stdout == ""
@@ -249,6 +273,53 @@ def test_all_faults_of_the_settings_are_told_a_line_each(tmp_path):
     result = run("--scope", "most", "--retry-factor", "0", cwd=tmp_path, TSCERT_LOG_LEVEL="loud")
     assert result.returncode == 2
     assert len(result.stderr.splitlines()) == 3
+
+
+def test_the_service_runs_with_the_settings_of_a_file(start, tailscaled, tmp_path):
+    (tmp_path / "config.toml").write_text(
+        f"""
+        socket = "{tailscaled}"
+        domains = ["{NAME}"]
+        log_format = "json"
+        """
+    )
+    service = start("run", TSCERT_CONFIG="", CONFIGURATION_DIRECTORY=str(tmp_path))
+    assert json.loads(service.wait_for_line(f"{NAME}: certificate valid"))["domain"] == NAME
+    assert service.end()[0] == 0
+
+
+def test_config_check_tells_that_a_file_is_good_or_all_that_is_wrong_with_it(tmp_path):
+    file = tmp_path / "config.toml"
+    file.write_text('[[targets]]\nreload = "nginx.service"')
+    result = run("config", "check", "--config", file, cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (0, f"{file}: good, 1 target\n")
+    file.write_text('slef = true\n[[targets]]\nreload = "a b"\nfiles = {mode = 3}')
+    result = run("config", "check", cwd=tmp_path, TSCERT_CONFIG=str(file), TSCERT_SCOPE="most")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert [line.split(": ")[1] for line in result.stderr.splitlines()] == [
+        "TSCERT_SCOPE",
+        f"slef in {file}",
+        f"targets[0].files.mode in {file}",
+        f"targets[0].files in {file}",
+        f"targets[0].reload in {file}",
+    ]
+
+
+def test_config_show_writes_a_file_that_says_the_same(tmp_path):
+    arguments = ["--self", "--files", "/etc/ssl/tailnet", "--reload", "nginx.service", "--probe"]
+    shown = run("config", "show", *arguments, cwd=tmp_path).stdout
+    assert "self = true  # --self\n" in shown
+    assert "# --files and --reload and --probe\n[[targets]]\n" in shown
+    (tmp_path / "config.toml").write_text(shown)
+    again = run("config", "show", "--config", "config.toml", cwd=tmp_path).stdout
+    settings = [re.sub(" *#.*", "", text).strip() for text in (shown, again)]
+    assert settings[0] == settings[1]
+
+
+def test_config_show_shows_a_path_of_whatever_bytes(tmp_path):
+    result = run("config", "show", "--socket", os.fsdecode(b"/\xff"), cwd=tmp_path)
+    assert result.returncode == 0
+    assert 'socket = "/\\udcff"' in result.stdout
 
 
 def test_a_reader_that_has_had_enough_is_no_error_to_show(tmp_path, tailscaled):

@@ -169,3 +169,11 @@ async def test_a_broken_source_stops_nothing(autojump_clock, sandbox, start, tmp
     await trio.sleep(7200)
     assert states(manager) == {A: DomainState.ISSUED}
     assert cert_times(sandbox) == [0, 3600, 7200]
+
+
+async def test_for_a_name_that_is_a_guest_nothing_is_ordered(autojump_clock, sandbox, start):
+    """Rule 13: of a certificate that is not known yet nothing can be seen without ordering one."""
+    await start(domains=(A, B), guests=("b*",))
+    await trio.sleep(3600)
+    assert cert_times(sandbox, A)
+    assert cert_times(sandbox, B) == []

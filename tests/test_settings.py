@@ -9,6 +9,7 @@ from hypothesis import given, strategies as st
 from tscert_trio import Scope, SettingsError
 from tscert_trio.options import OPTIONS, parse_duration
 from tscert_trio.settings import Settings
+from tscert_trio.target_settings import FilesSettings, HookSettings, ProbeSettings, TargetSettings
 
 
 @pytest.mark.parametrize(
@@ -68,8 +69,10 @@ def test_the_command_line_goes_before_the_environment_and_that_before_tailscales
     assert Settings.load({}, {"TS_SOCKET": "/c"}).socket == Path("/c")
 
 
-def test_every_option_can_be_set_in_the_environment():
+def test_every_option_can_be_set_in_the_environment(tmp_path):
+    (tmp_path / "config.toml").touch()
     examples = {
+        "config_file": str(tmp_path / "config.toml"),
         "domains": "a.ts.net, b.ts.net",
         "socket": "/s",
         "scope": "services",
@@ -87,12 +90,28 @@ def test_every_option_can_be_set_in_the_environment():
         "ca_directory": "https://ca.example/directory",
         "no_ari": "true",
         "ca_limits": "none",
+        "target_files": "/etc/ssl/tailnet",
+        "target_reload": "nginx.service",
+        "target_hook": "logger 'it is new'",
+        "target_probe": "[::1]:8443",
         "log_format": "json",
         "log_level": "debug",
     }
     environ = {option.variable: examples[option.field] for option in OPTIONS}
     settings = Settings.load({}, environ)
-    assert settings.origins == {option.field: option.variable for option in OPTIONS}
+    of_the_target = {option for option in OPTIONS if option.field.startswith("target_")}
+    assert settings.origins == {
+        option.field: option.variable for option in OPTIONS if option not in of_the_target
+    } | {"targets[0]": "TSCERT_FILES and TSCERT_RELOAD and TSCERT_HOOK and TSCERT_PROBE"}
+    assert settings.targets == (
+        TargetSettings(
+            name="nginx.service",
+            files=FilesSettings(directory="/etc/ssl/tailnet"),
+            reload="nginx.service",
+            hook=HookSettings(command=("logger", "it is new")),
+            probe=ProbeSettings(host="::1", port=8443),
+        ),
+    )
     assert settings.domains == ("a.ts.net", "b.ts.net")
     assert settings.only == ("*.a", "*.b")
     assert settings.self_name is True
@@ -126,6 +145,32 @@ def test_a_factor_that_would_shorten_or_end_the_waits_is_refused(factor):
 def test_an_empty_pattern_on_the_command_line_is_refused_and_lets_not_everything_through():
     with pytest.raises(SettingsError, match="--only: is empty"):
         Settings.load({"only": [""]}, {})
+
+
+@pytest.mark.parametrize(
+    ("flags", "fault"),
+    [
+        ({"socket": ""}, "--socket: is empty"),
+        ({"target_files": ""}, "--files: is empty"),
+        ({"target_files": "/{name}"}, "--files: '{name}' has no meaning in a path"),
+        ({"target_reload": "a b"}, "--reload: 'a b' is no systemd unit"),
+        ({"target_hook": "a 'b"}, '--hook: "a \'b" is no command: no closing quotation'),
+        ({"target_hook": " "}, "--hook: is empty; write the program"),
+        ({"target_probe": "box"}, "--probe: 'box': missing port in address; want host:port, or nothing"),
+        ({"target_probe": "box:x"}, "--probe: 'box:x': 'x' is no port"),
+        ({"target_probe": "box:70000"}, "--probe: 70000 is no port"),
+    ],
+)
+def test_what_makes_no_sense_in_the_target_of_the_command_line_is_refused(flags, fault):
+    with pytest.raises(SettingsError) as caught:
+        Settings.load(flags, {})
+    (told,) = caught.value.faults
+    assert told.startswith(fault)
+
+
+def test_a_probe_can_be_switched_off_in_the_environment():
+    assert Settings.load({}, {"TSCERT_PROBE": "false"}).targets == ()
+    assert Settings.load({}, {"TSCERT_PROBE": "true"}).targets[0].probe == ProbeSettings()
 
 
 def test_a_switch_on_the_command_line_needs_no_value():

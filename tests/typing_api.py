@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from datetime import datetime, timedelta
 from typing import assert_type
 
@@ -48,6 +49,13 @@ async def use_manager(client: LocalClient) -> None:
             assert_type(statistics.last_error.retry_after, timedelta | None)
         if statistics.leaf is not None:
             assert_type(statistics.leaf.not_after, datetime)
+
+
+async def use_server_contexts(manager: CertManager) -> None:
+    assert_type(await manager.ssl_context("a"), ssl.SSLContext)
+    assert_type(await manager.sni_context(default="a.ts.net"), ssl.SSLContext)
+    seen = manager.news.count
+    await manager.news.wait(seen)
 
 
 async def use_sandbox() -> None:

@@ -11,6 +11,7 @@ from .ari import RenewalInfo, RenewalInfoClient, RenewalInfoSource
 from .cert_manager import CertManager, open_cert_manager
 from .certificate import CertChain, Certificate, CertPair
 from .clock import Clock, system_clock
+from .delivery_record import DeliveryState
 from .errors import (
     AccessDeniedError,
     AccountError,
@@ -20,6 +21,7 @@ from .errors import (
     CAUnreachableError,
     ConnectionLostError,
     ControlError,
+    HookError,
     InvalidDomainError,
     IssuanceError,
     IssuanceTimeoutError,
@@ -56,7 +58,21 @@ from .schedule import (
     RetryPolicy,
 )
 from .serve_config import DomainFilter, Scope, ServeConfig
-from .statistics import CertManagerStatistics, DomainState, DomainStatistics, LimitStatistics
+from .statistics import (
+    CertManagerStatistics,
+    DeliveryStatistics,
+    DomainState,
+    DomainStatistics,
+    LimitStatistics,
+)
+from .target_settings import (
+    FileSettings,
+    FilesSettings,
+    HookSettings,
+    ProbeSettings,
+    SignalSettings,
+    TargetSettings,
+)
 
 __all__ = [
     "LETS_ENCRYPT",
@@ -78,11 +94,17 @@ __all__ = [
     "Clock",
     "ConnectionLostError",
     "ControlError",
+    "DeliveryState",
+    "DeliveryStatistics",
     "DomainFilter",
     "DomainState",
     "DomainStatistics",
     "DueReason",
     "FetchedServeConfig",
+    "FileSettings",
+    "FilesSettings",
+    "HookError",
+    "HookSettings",
     "InvalidDomainError",
     "IssuanceError",
     "IssuanceTimeoutError",
@@ -94,6 +116,7 @@ __all__ = [
     "Mode",
     "NotACertDomainError",
     "PausedError",
+    "ProbeSettings",
     "ProtocolError",
     "RateLimit",
     "RateLimitedError",
@@ -108,6 +131,7 @@ __all__ = [
     "ServeConfig",
     "ServeConfigError",
     "SettingsError",
+    "SignalSettings",
     "SourceError",
     "StaleCertificateError",
     "StateError",
@@ -115,6 +139,7 @@ __all__ = [
     "Status",
     "StorageError",
     "TargetError",
+    "TargetSettings",
     "TscertError",
     "UnreachableError",
     "ValidationError",

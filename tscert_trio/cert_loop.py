@@ -17,7 +17,7 @@ import trio
 from .cert_requests import issue, look, renew
 from .errors import LocalAPIError, NotACertDomainError
 from .loop_log import log_certificate, log_earlier_failure, log_end, log_failure
-from .schedule import Mode, Request, Step, next_step, slot_priority
+from .schedule import Mode, Request, Step, may_look, next_step, slot_priority
 from .statistics import DomainState, DomainStatistics
 
 if TYPE_CHECKING:
@@ -61,7 +61,8 @@ class LoopContext:
     ca_returns: Hints
     """Given when the CA is back."""
     news: Hints
-    """Given after a new certificate, and after a failure."""
+    """Given after a certificate that is new, or seen for the first time here or since it seemed lost; after a
+    failure that may pass with the CA's return; and when names come or go."""
 
 
 class _Sent(NamedTuple):
@@ -154,6 +155,18 @@ class CertLoop:
         """Think again about what is next: the clock, the due time or a limit has changed."""
         if self._nap is not None:
             self._nap.cancel()
+
+    def leaf_at_hand(self) -> Certificate | None:
+        """Return the certificate that tailscaled was seen to have and can be asked for without an order."""
+        return self.record.leaf if may_look(self.record, self._context.clock()) else None
+
+    def look_failed(self, error: LocalAPIError) -> None:
+        """Take note that somebody else's look failed, and may have reached the CA."""
+        if self._sent is None:
+            self._look_failed(_without_frames(error))
+            self.plan_again()
+        else:  # the request under way will tell
+            self.record.is_lost = True
 
     def statistics(self) -> DomainStatistics:
         """Return how the name stands."""
@@ -251,13 +264,14 @@ class CertLoop:
                 return
         now = context.clock()
         is_known, before = record.leaf is not None, record.error
+        was_seen = record.looked_at is not None and may_look(record, record.looked_at)
         is_new = record.saw(leaf, now)
         if is_new and is_known:
             context.ledger.spend_behind(record, now, is_order=False)
         if is_new or before is not record.error:
             context.journal.note_look(record, now, leaf if is_new else None, context.ledger.account)
         self._report_leaf(is_new=is_new, before=before)
-        if is_new:
+        if is_new or not was_seen:
             context.news.give()
 
     def _look_failed(self, error: LocalAPIError) -> None:
@@ -323,6 +337,7 @@ class CertLoop:
     ) -> None:
         context, record = self._context, self.record
         now, before = context.clock(), record.error
+        was_seen = record.looked_at is not None and may_look(record, record.looked_at)
         is_new = record.saw(leaf, now)
         is_ours = context.ledger.settle_success(
             record, started_at=started_at, ended_at=now, is_first=is_first
@@ -331,7 +346,7 @@ class CertLoop:
             context.ledger.spend_behind(record, now, is_order=False)
         self._end(number, "issued" if is_ours else "found")
         self._report_leaf(is_new=is_new, before=before)
-        if is_new:
+        if is_new or not was_seen:
             context.news.give()
 
     def _order_failed(self, number: int, error: LocalAPIError) -> None:
@@ -359,7 +374,7 @@ class CertLoop:
         if not self.record.has_valid_leaf(now):
             self._end_told = self.record.leaf
         log_failure(self.record, error, self._plan(now), now, is_news=is_news)
-        if self.waits_for_ca:
+        if is_news or self.waits_for_ca:
             self._context.news.give()
 
     def _report_end(self, step: Step, now: datetime) -> None:

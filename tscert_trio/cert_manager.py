@@ -27,12 +27,17 @@ from .statistics import CertManagerStatistics, LimitStatistics
 from .wall_clock import default_clock
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+    import ssl
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from .ari import RenewalInfoSource
     from .clock import Clock
+    from .delivery import TargetDelivery
+    from .delivery_record import DeliveryRecord
+    from .live_context import LiveContexts
     from .serve_config import ServeConfig
+    from .target_settings import HookSettings, TargetSettings
 
 __all__ = ["CertManager", "open_cert_manager"]
 
@@ -63,6 +68,9 @@ class CertManager:
         self._ending: dict[str, _Running] = {}
         self._records = records
         self._tidied_at: datetime | None = None
+        self._live: LiveContexts | None = None
+        self._deliveries: list[TargetDelivery] = []
+        self._alerts_told: dict[str, DeliveryRecord] = {}
         self._exceeded: frozenset[str] = frozenset()
         """Of what limits it was told that they are exceeded."""
 
@@ -110,9 +118,12 @@ class CertManager:
             self._ending[domain] = running
             running.scope.cancel(reason=f"{domain} is no longer wanted")
             self._context.ledger.leave_queue(domain)
+        self._context.news.give()
 
     def renew(self, domain: str, *, force: bool = False) -> None:
         """Ask now, instead of at the end of a backoff; what the CA said, and its limits, stand.
+
+        A delivery of the name that failed is tried again now, too.
 
         A wish that has to wait for a limit stays, and the statistics say until when
         (:attr:`DomainStatistics.limited_until`). It is for one attempt: if that fails, and the present
@@ -126,6 +137,80 @@ class CertManager:
             KeyError: the name has no cert loop.
         """
         self._running[domain].loop.renew(is_forced=force)
+        for delivery in self._deliveries:
+            delivery.try_again(domain)
+
+    def try_deliveries_again(self) -> None:
+        """Try deliveries that failed now, instead of at the end of their backoff."""
+        for delivery in self._deliveries:
+            delivery.try_again()
+
+    @property
+    def news(self) -> Hints:
+        """Occasions to look at the statistics again: a certificate or a name is new, or gone."""
+        return self._context.news
+
+    async def ssl_context(self, domain: str) -> ssl.SSLContext:
+        """Return a server's context that always presents the newest certificate of a name.
+
+        Waits until there is a valid certificate. From then on the context is brought up to date within a
+        second of each renewal, as long as the manager runs and somebody holds the context; connections that
+        are open keep what they have. It is yours: protocols (ALPN), ciphers, client certificates and all
+        other settings stay over renewals. A name that is no longer wanted keeps its last certificate.
+
+        Args:
+            domain: the name; or a short host name, such as ``box``, for the one managed name in the node's
+                tailnet that begins with it.
+
+        Raises:
+            KeyError: the name has no cert loop, or lost it meanwhile, or a short one may mean several.
+            trio.ClosedResourceError: the manager is closed.
+        """
+        return await self._live_contexts().for_name(domain)
+
+    async def sni_context(self, *, default: str | None = None) -> ssl.SSLContext:
+        """Return a server's context that presents the newest certificate of the name a client asks for (SNI).
+
+        It knows all names that have a cert loop, also those of later, and wildcards and short host names;
+        else as :meth:`ssl_context`. The settings that it takes along from name to name are protocols
+        (ALPN), ciphers, the CAs of client certificates, DH parameters and the key log.
+
+        Args:
+            default: for clients that ask for no name, or for one that is not known, and waited for here; by
+                default the first one that has a certificate.
+
+        Raises:
+            KeyError: the default has no cert loop, or lost it meanwhile, or a short one may mean several.
+            trio.ClosedResourceError: the manager is closed.
+        """
+        return await self._live_contexts().by_sni(default)
+
+    def _live_contexts(self) -> LiveContexts:
+        if self._live is None:
+            from .live_context import LiveContexts  # for servers only
+
+            self._live = LiveContexts(self._context, self._nursery, self._context.news, self._loops_by_name)
+        return self._live
+
+    def _delivery_records(self) -> list[DeliveryRecord]:
+        """Return how far all deliveries are, and what alerts there were."""
+        found = [record for delivery in self._deliveries for record in delivery.all_records()]
+        return [*found, *self._alerts_told.values()]
+
+    def _deliver(
+        self, targets: Sequence[TargetSettings], records: Mapping[str, dict[str, DeliveryRecord]]
+    ) -> None:
+        from .delivery import TargetDelivery  # for those who have targets only
+
+        for target in targets:
+            delivery = TargetDelivery(
+                target, self._context, self._loops_by_name, records.get(target.name, {})
+            )
+            self._deliveries.append(delivery)
+            self._nursery.start_soon(delivery.run, name=f"target {target.name}")
+
+    def _loops_by_name(self) -> dict[str, CertLoop]:
+        return {domain: running.loop for domain, running in self._running.items()}
 
     def statistics(self) -> CertManagerStatistics:
         """Return a frozen snapshot of how all names stand."""
@@ -135,6 +220,9 @@ class CertManager:
             cert_domains=cert_domains.view.names,
             bus_connected=cert_domains.bus_connected,
             limits=tuple(self._limits()),
+            deliveries=tuple(
+                statistics for delivery in self._deliveries for statistics in delivery.statistics()
+            ),
         )
 
     def _limits(self) -> Iterator[LimitStatistics]:
@@ -200,7 +288,11 @@ class CertManager:
             context.ledger.shift(by)
             for record in self._records.values():
                 record.shift(by)
+            for delivery in self._delivery_records():
+                delivery.shift(by)
         clamp(self._records, context.ledger, policy=context.retry_policy, now=context.clock())
+        for delivery in self._delivery_records():
+            delivery.clamp(context.clock())
         self._tidied_at = None  # this clock may be wrong
         for loop in self._loops():
             loop.plan_again()
@@ -216,7 +308,9 @@ class CertManager:
     def _keep_journal(self, now: datetime) -> None:
         journal = self._context.journal
         if journal.is_incomplete:
-            journal.write_again(self._records.values(), self._context.ledger.account, now)
+            journal.write_again(
+                self._records.values(), self._delivery_records(), self._context.ledger.account, now
+            )
         if self._tidied_at is None:
             self._tidied_at = now
         elif now - self._tidied_at >= _TIDY_INTERVAL:
@@ -251,6 +345,8 @@ async def open_cert_manager(
     clock: Clock | None = None,
     rng: Random | None = None,
     journal: Journal | None = None,
+    targets: Sequence[TargetSettings] = (),
+    on_failure: HookSettings | None = None,
 ) -> AsyncIterator[CertManager]:
     """Run a :class:`CertManager` while the context lasts; leaving it cancels all cert loops.
 
@@ -267,8 +363,10 @@ async def open_cert_manager(
         mode_of: whether certificates for a name are ordered here, or only looked at.
         clock: the present time; by default the system's, or one that goes with Trio's MockClock.
         rng: the source of jitter; seed it where runs are to be repeatable.
-        journal: remembers attempts, waits and limits over a restart; by default only as long as the
-            manager lasts.
+        journal: remembers attempts, waits, limits and deliveries over a restart; by default only as long as
+            the manager lasts.
+        targets: where new certificates are put, and who is told; each has a name of its own.
+        on_failure: a command that is told of trouble.
 
     Yields:
         The manager, without any name yet.
@@ -300,7 +398,9 @@ async def open_cert_manager(
     )
     try:
         async with trio.open_nursery() as nursery:
-            records = resume(own_journal, context.ledger, policy=retry_policy, rng=context.rng, now=clock())
+            records, deliveries = resume(
+                own_journal, context.ledger, policy=retry_policy, rng=context.rng, now=clock()
+            )
             manager = CertManager(nursery, context, records)
             nursery.start_soon(cert_domains.run, name="CertDomains")
             nursery.start_soon(manager._pass_changes_on, name="changes")  # noqa: SLF001
@@ -316,6 +416,20 @@ async def open_cert_manager(
                     returns=context.ca_returns,
                 )
                 nursery.start_soon(watch.run, name="renewal information")
+            if targets:
+                manager._deliver(targets, deliveries)  # noqa: SLF001
+            if on_failure is not None:
+                from .alerts import FailureAlerts
+
+                manager._alerts_told |= deliveries.get(FailureAlerts.TARGET, {})  # noqa: SLF001
+                alerts = FailureAlerts(
+                    on_failure,
+                    context,
+                    manager._loops_by_name,  # noqa: SLF001
+                    manager._deliveries,  # noqa: SLF001
+                    manager._alerts_told,  # noqa: SLF001
+                )
+                nursery.start_soon(alerts.run, name="alerts")
             try:
                 yield manager
             finally:

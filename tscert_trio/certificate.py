@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from cryptography import x509
 
-__all__ = ["CertChain", "CertPair", "Certificate"]
+__all__ = ["CertChain", "CertPair", "Certificate", "key_kind"]
 
 # RFC 7468 textual encoding; tailscaled writes SEC1 ("EC PRIVATE KEY"), its stores may hold others.
 _KEY_BEGIN = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
@@ -110,6 +110,11 @@ class CertPair:
         leaf = _load_chain(chain_pem)[0]
         _check_key(key_pem, leaf)
         return cls(chain_pem=chain_pem, key_pem=key_pem, leaf=_facts(leaf))
+
+
+def key_kind(pair: CertPair) -> str:
+    """Return of which kind a key is, such as ``EC`` or ``RSA``."""
+    return type(_load_chain(pair.chain_pem)[0].public_key()).__name__.removesuffix("PublicKey")
 
 
 def _split_key(body: bytes) -> tuple[bytes, bytes]:

@@ -7,7 +7,8 @@
      ├─ ServeConfigError        a serve config that cannot be read; nothing was changed
      ├─ SettingsError           options that make no sense; holds all faults at once
      ├─ SourceError             a source of wanted names cannot be read just now
-     ├─ TargetError             a file that could not be written
+     ├─ TargetError             a file that could not be written, a program that could not be told
+     │   └─ HookError               a hook that failed; holds its output
      ├─ StateError              the state folder cannot be used
      │   └─ StateFolderHeldError    another service uses it
      ├─ RenewalInfoError        the CA does not say when to renew
@@ -76,7 +77,19 @@ class SourceError(TscertError):
 
 
 class TargetError(TscertError):
-    """A certificate or key could not be written where it was wanted."""
+    """A certificate or key could not be written where it was wanted, or nobody could be told of it."""
+
+
+class HookError(TargetError):
+    """A command that was to be run for a certificate failed, was not found, or took too long.
+
+    Attributes:
+        output: the end of what it wrote; a private key in it is left out.
+    """
+
+    def __init__(self, text: str, *, output: str = "") -> None:
+        super().__init__(text)
+        self.output = output
 
 
 class StateError(TscertError):

@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from .serve_config import Scope, check_domain
+from .serve_config import Scope, check_domain, split_host_port
+from .target_checks import check_unit
+from .target_settings import FilesSettings, HookSettings, ProbeSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["OPTIONS", "Option", "parse_duration"]
+__all__ = ["CONFIG", "OPTIONS", "TARGET_PREFIX", "Option", "parse_duration", "parse_probe"]
 
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _LONGEST_SECONDS = 10 * 366 * 86400
 _SHORTEST_INTERVAL = timedelta(minutes=1)
+_SWITCH = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 _LOG_LEVELS = ("debug", "info", "warning", "error")
+
+TARGET_PREFIX = "target_"
+"""Begins the field of an option that is a part of the one target that options describe."""
 
 
 def parse_duration(text: str) -> timedelta:
@@ -58,7 +65,7 @@ def _parse_factor(text: str) -> float:
 
 def _parse_flag(text: str) -> bool:
     try:
-        return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}[text.lower()]
+        return _SWITCH[text.lower()]
     except KeyError:
         raise ValueError(f"{text!r} is neither true nor false") from None
 
@@ -86,6 +93,35 @@ def _parse_url(text: str) -> str:
     return text
 
 
+def _parse_files(text: str) -> FilesSettings:
+    return FilesSettings(directory=text)
+
+
+def _parse_hook(text: str) -> HookSettings:
+    try:
+        words = shlex.split(text)
+    except ValueError as exc:
+        raise ValueError(f"{text!r} is no command: {str(exc).lower()}") from None
+    return HookSettings(command=tuple(words))
+
+
+def parse_probe(text: str) -> ProbeSettings | None:
+    """Parse ``host:port``, ``[IPv6]:port``, or ``true`` for port 443 of the node's own address.
+
+    Raises:
+        ValueError: it is none of them.
+    """
+    if text.lower() in _SWITCH:
+        return ProbeSettings() if _parse_flag(text) else None
+    try:
+        host, port = split_host_port(text)
+    except ValueError as exc:
+        raise ValueError(f"{text!r}: {exc}; want host:port, or nothing for the node's own port 443") from None
+    if not re.fullmatch(r"[0-9]{1,5}", port):
+        raise ValueError(f"{text!r}: {port!r} is no port; want host:port")
+    return ProbeSettings(host=host or None, port=int(port))
+
+
 def _one_of(*choices: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if text not in choices:
@@ -104,7 +140,7 @@ class Option:
     """One option of ``tscert-trio run``."""
 
     field: str
-    """Of :class:`Settings`."""
+    """Of :class:`Settings`, or a part of a target (:data:`TARGET_PREFIX`)."""
     flag: str
     """On the command line; without dashes, it is positional."""
     parse: Callable[[str], Any]
@@ -116,18 +152,38 @@ class Option:
     """May be given several times; the environment separates by commas or spaces."""
     also: str | None = None
     """A variable of Tailscale's containers that is read, too."""
+    is_number: bool = False
+    """In a configuration file."""
+    bare: str | None = None
+    """What the option means where no value follows it; ``None`` where one must."""
 
     @property
     def variable(self) -> str:
         """Its name in the environment."""
-        return "TSCERT_" + self.flag.strip("-").upper().replace("-", "_")
+        return "TSCERT_" + self.key.upper()
 
+    @property
+    def key(self) -> str:
+        """Its name in a configuration file."""
+        return self.flag.strip("-").replace("-", "_")
+
+    @property
+    def is_in_file(self) -> bool:
+        """Whether a configuration file may have it; one has tables for targets."""
+        return self.field != "config_file" and not self.field.startswith(TARGET_PREFIX)
+
+
+CONFIG = Option(
+    field="config_file", flag="--config", metavar="PATH", parse=_parse_path,
+    help="file with settings and targets",
+)  # fmt: skip
 
 OPTIONS = (
     Option(
         field="domains", flag="domains", metavar="DOMAIN", is_list=True, parse=_parse_domains,
         help="keep a certificate for this name, besides those of the serve config",
     ),
+    CONFIG,
     Option(
         field="socket", flag="--socket", metavar="PATH", parse=_parse_path, also="TS_SOCKET",
         help="tailscaled's socket",
@@ -167,6 +223,7 @@ OPTIONS = (
     ),
     Option(
         field="retry_factor", flag="--retry-factor", metavar="NUMBER", parse=_parse_factor,
+        is_number=True,
         help="by how much each further wait is longer",
     ),
     Option(
@@ -193,6 +250,23 @@ OPTIONS = (
     Option(
         field="ca_limits", flag="--ca-limits", metavar="LIMITS", parse=_one_of("letsencrypt", "none"),
         help="limits of the CA to keep: letsencrypt, or none for a CA of your own",
+    ),
+    Option(
+        field="target_files", flag="--files", metavar="DIR", parse=_parse_files,
+        help="write each certificate and its key into this folder",
+    ),
+    Option(
+        field="target_reload", flag="--reload", metavar="UNIT", parse=check_unit,
+        help="reload this systemd unit after each new certificate",
+    ),
+    Option(
+        field="target_hook", flag="--hook", metavar="COMMAND", parse=_parse_hook,
+        help="run this command after each new certificate; quotes count, there is no shell",
+    ),
+    Option(
+        field="target_probe", flag="--probe", metavar="HOST:PORT", parse=parse_probe, bare="true",
+        help="see that the new certificate is served, at port 443 of the node's own Tailscale address "
+        "or elsewhere",
     ),
     Option(
         field="log_format", flag="--log-format", metavar="FORMAT", parse=_one_of("text", "json"),

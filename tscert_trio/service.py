@@ -92,10 +92,12 @@ async def serve(
                 issue_timeout=settings.issue_timeout,
                 limits=settings.limits,
                 renewal_info=renewal_info,
-                mode_of=lambda _domain: settings.mode,
+                mode_of=settings.mode_of,
                 clock=clock,
                 rng=rng,
                 journal=journal,
+                targets=settings.targets,
+                on_failure=settings.on_failure,
             )
         )
         nursery = await stack.enter_async_context(trio.open_nursery())

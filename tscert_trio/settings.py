@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from .config_file import ConfigFile, read_config_file
 from .errors import SettingsError
 from .journal import default_state_folder
 from .localapi import ISSUE_TIMEOUT, default_socket_path
-from .options import OPTIONS, Option
+from .options import CONFIG, OPTIONS, TARGET_PREFIX, Option
 from .schedule import LETS_ENCRYPT, NO_LIMITS, REFRESH_INTERVAL, CALimits, Mode, RetryPolicy
 from .serve_config import DomainFilter, Scope
+from .target_settings import HookSettings, TargetSettings, unique_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,15 +52,23 @@ class Settings:
     ca_limits: str = "letsencrypt"
     log_format: str = "text"
     log_level: str = "info"
+    targets: tuple[TargetSettings, ...] = ()
+    """Where certificates go, and who is told."""
+    on_failure: HookSettings | None = None
+    """A command for alerts."""
+    guests: tuple[str, ...] = ()
+    """Patterns of names for which no certificate is ordered."""
+    config_file: Path | None = attrs.field(default=None, eq=False)
+    """The file that was read."""
     reader_reason: str | None = None
     """Why this replica may only read certificates; ``None`` where it issues them."""
     origins: Mapping[str, str] = attrs.field(factory=dict, eq=False)
-    """Where each setting came from, such as ``--socket`` or ``TSCERT_SOCKET``; one that is not in it
-    has its default."""
+    """Where each setting came from, such as ``--socket``, ``TSCERT_SOCKET`` or ``socket in
+    /etc/tscert-trio.toml``; one that is not in it has its default. A target is ``targets[0]``."""
 
     @classmethod
     def load(cls, flags: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Settings:
-        """Combine the command line, the environment and the defaults, in this order.
+        """Combine the command line, the environment, the configuration file and the defaults, in this order.
 
         Args:
             flags: by field: text, a list of texts, or ``True``; ``None`` where not given.
@@ -67,25 +77,33 @@ class Settings:
         Raises:
             SettingsError: with every fault at once, each with the option's name and what would be right.
         """
+        found = _find(CONFIG, flags, environ)
+        path = Path(found[1][0]) if found and found[1][0] else None
+        config = read_config_file(path, environ)
+        given, origins, faults = _parse_options(flags, environ)
+        faults += config.faults
+        keys = {option.field: option.key for option in OPTIONS}
+        in_file = {field: config.origin(keys[field]) for field in config.values}
         values: dict[str, Any] = {
             "socket": default_socket_path(environ),
             "state": default_state_folder(environ),
+            **config.values,
+            **{field: value for field, value in given.items() if not field.startswith(TARGET_PREFIX)},
+            "config_file": config.path,
         }
-        origins: dict[str, str] = {}
-        faults = []
-        for option in OPTIONS:
-            found = _find(option, flags, environ)
-            if found is None:
-                continue
-            origin, texts = found
-            try:
-                parsed = [option.parse(text) for text in texts]
-            except ValueError as exc:
-                faults.append(f"{origin}: {exc}")
-                continue
-            values[option.field] = sum(parsed, ()) if option.is_list else parsed[0]
-            origins[option.field] = origin
-        settings = cls(**values, reader_reason=_reader_reason(environ), origins=origins)
+        targets, target_origins = _targets(config, given, origins)
+        settings = cls(
+            **values,
+            targets=targets,
+            on_failure=config.on_failure,
+            guests=config.guests,
+            reader_reason=_reader_reason(environ),
+            origins={
+                **in_file,
+                **{field: origin for field, origin in origins.items() if not field.startswith(TARGET_PREFIX)},
+                **target_origins,
+            },
+        )
         if settings.retry_initial > settings.retry_max:
             faults.append("--retry-initial is longer than --retry-max")
         if faults:
@@ -113,17 +131,71 @@ class Settings:
         """Whether this replica orders certificates."""
         return Mode.KEEPER if self.reader_reason is None else Mode.READER
 
+    def mode_of(self, domain: str) -> Mode:
+        """Return whether certificates for a name are ordered, or only looked at."""
+        if self.mode is Mode.KEEPER and self.guests and DomainFilter(only=self.guests)(domain):
+            return Mode.GUEST
+        return self.mode
+
     @property
     def domain_filter(self) -> DomainFilter:
         """Which wanted names are let through."""
         return DomainFilter(only=self.only, exclude=self.exclude)
 
 
+def _parse_options(
+    flags: Mapping[str, Any], environ: Mapping[str, str]
+) -> tuple[dict[str, Any], dict[str, str], list[str]]:
+    """Return what command line and environment say by field, where each stands, and what is wrong."""
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    faults = []
+    for option in OPTIONS:
+        found = _find(option, flags, environ)
+        if found is None:
+            continue
+        origin, texts = found
+        try:
+            parsed = [option.parse(text) for text in texts]
+        except ValueError as exc:
+            faults.append(f"{origin}: {exc}")
+            continue
+        values[option.field] = sum(parsed, ()) if option.is_list else parsed[0]
+        origins[option.field] = origin
+    return values, origins, faults
+
+
+def _targets(
+    config: ConfigFile, given: Mapping[str, Any], origins: Mapping[str, str]
+) -> tuple[tuple[TargetSettings, ...], dict[str, str]]:
+    """Add the target that options describe to those of the file; say where each came from."""
+    targets = list(config.targets)
+    keys = [f"targets[{index}]" for index in range(len(targets) + 1)]
+    found = {key: config.origin(key) for key in keys[:-1]}
+    if config.on_failure is not None:
+        found["on_failure"] = config.origin("on_failure")
+    if config.guests:
+        found["guests"] = config.origin("names")
+    parts = {
+        field: value
+        for field, value in given.items()
+        if field.startswith(TARGET_PREFIX) and value is not None
+    }
+    if parts:
+        fields = {field.removeprefix(TARGET_PREFIX): value for field, value in parts.items()}
+        target = TargetSettings(name="nameless", **fields)
+        name = unique_name(target, [each.name for each in targets])
+        targets.append(attrs.evolve(target, name=name))
+        found[keys[-1]] = " and ".join(origins[field] for field in parts)
+    return tuple(targets), found
+
+
 def _find(
     option: Option, flags: Mapping[str, Any], environ: Mapping[str, str]
 ) -> tuple[str, list[str]] | None:
     """Return where an option was given, and its texts."""
-    if given := flags.get(option.field):
+    given = flags.get(option.field)
+    if given not in (None, False, []):
         if option.metavar is None:
             return option.flag, ["true"]
         return option.flag if option.flag.startswith("-") else option.metavar, (

@@ -108,5 +108,9 @@ def _write(file: str, data: bytes, *, mode: int, what: str) -> None:
         except OSError as exc:
             raise TargetError(f"cannot write standard output: {exc.strerror}") from exc
     else:
-        write_file(Path(file), data, mode=mode)
-        print(f"wrote {what} to {file}", file=sys.stderr)
+        written = write_file(Path(file), data, mode=mode)
+        print(
+            f"wrote {what} to {file}" if written.changed else f"{what} unchanged at {file}", file=sys.stderr
+        )
+        for warning in written.warnings:
+            print(f"warning: {warning}", file=sys.stderr)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import signal
+import tempfile
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
@@ -14,6 +16,8 @@ from ..ari import RenewalInfoClient
 from ..localapi.transport import UnixTransport
 from ..sandbox import Fault, open_sandbox
 from ..service import serve
+from ..target_settings import FilesSettings, ProbeSettings, TargetSettings
+from .demo_server import DemoServer
 
 if TYPE_CHECKING:
     from ..settings import Settings
@@ -28,6 +32,8 @@ That was the whole main job, on a fake tailscaled. On a machine of your tailnet,
 
     tscert-trio run           follow the serve config of the tailscaled there
     tscert-trio run --self    and keep a certificate for the node's own name
+    tscert-trio run --self --files /etc/ssl/tailnet --reload nginx.service --probe 127.0.0.1:443
+                              and bring it to nginx, and see that it serves it
 """
 
 
@@ -41,12 +47,13 @@ async def run_demo(settings: Settings) -> int:
                     nursery.cancel_scope.cancel(reason="interrupted")
 
             nursery.start_soon(end_on_signal)
-            await _play(settings)
+            with tempfile.TemporaryDirectory(prefix="tscert-demo-") as folder:
+                await _play(settings, Path(folder))
             nursery.cancel_scope.cancel(reason="the demonstration has ended")
     return 0
 
 
-async def _play(settings: Settings) -> None:
+async def _play(settings: Settings, folder: Path) -> None:
     async with (
         open_sandbox(cert_domains=[_SHOP, _API]) as sandbox,
         RenewalInfoClient(
@@ -63,8 +70,22 @@ async def _play(settings: Settings) -> None:
         )
         _say(f"The CA wants the first certificate of {_SHOP} replaced at once, as after a revocation.")
         _say(f"For {_API} the control server fails twice, on purpose; here retries come after seconds.")
+        _say(f"Each certificate goes into {folder}, where a web server has it from: it is looked at, too.")
+        port = await nursery.start(DemoServer(folder).serve)
+        target = TargetSettings(
+            name="web server",
+            files=FilesSettings(directory=str(folder)),
+            probe=ProbeSettings(host="127.0.0.1", port=port),
+        )
         settings = attrs.evolve(
-            settings, socket=sandbox.socket_path, retry_initial=_RETRY, serve_config=None, reader_reason=None
+            settings,
+            socket=sandbox.socket_path,
+            retry_initial=_RETRY,
+            serve_config=None,
+            reader_reason=None,
+            targets=(target,),  # nothing of the demonstration may come where real certificates lie
+            on_failure=None,
+            guests=(),
         )
         await nursery.start(partial(serve, settings, renewal_info=renewal_info))
         await trio.sleep(5)

@@ -13,9 +13,9 @@ import attrs
 
 from ..clock import describe_duration
 from ..errors import InvalidDomainError, LocalAPIError, SettingsError, TscertError
-from ..options import OPTIONS, Option
+from ..options import OPTIONS, TARGET_PREFIX, Option
 from ..settings import Settings
-from . import cert, run, sandbox
+from . import cert, config, run, sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +27,11 @@ _EPILOG = """\
 Without a command, "run" is meant: it follows the serve config of the tailscaled here.
 Exit status: 0 all went well, 1 it failed, 2 the command line makes no sense.
 """
+_PLACES = {
+    "config_file": "config.toml in this platform's folder for such, else /etc/tscert-trio.toml",
+    "socket": "where this platform has it",
+    "state": "STATE_DIRECTORY, or this platform's place for such",
+}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -99,6 +104,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.set_defaults(command=run.command)
 
+    config.add_commands(add("config", "check or show the settings", config.__doc__ or ""), _add_option)
+
     command = add("cert", "get one certificate into files", cert.__doc__ or "")
     cert.add_arguments(command)
     command.set_defaults(command=cert.command)
@@ -117,20 +124,23 @@ def _add_option(parser: argparse.ArgumentParser, option: Option) -> None:
         parser.add_argument(option.field, nargs="*", metavar=option.metavar, help=text)
     elif option.metavar is None:
         parser.add_argument(option.flag, dest=option.field, action="store_true", default=None, help=text)
+    elif option.bare is not None:
+        parser.add_argument(
+            option.flag, dest=option.field, nargs="?", const=option.bare, metavar=option.metavar, help=text
+        )
     else:
         action = "append" if option.is_list else "store"
         parser.add_argument(option.flag, dest=option.field, action=action, metavar=option.metavar, help=text)
 
 
 def _default_of(option: Option) -> str:
-    field = getattr(attrs.fields(Settings), option.field)
-    if option.field == "socket":
-        return " (default: where this platform has it)"
-    if option.field == "state":
-        return " (default: STATE_DIRECTORY, or this platform's place for such)"
-    if field.default in (None, False, ()):
+    if text := _PLACES.get(option.field):
+        return f" (default: {text})"
+    value = None
+    if not option.field.startswith(TARGET_PREFIX):
+        value = getattr(attrs.fields(Settings), option.field).default
+    if value in (None, False, ()):
         return ""
-    value = field.default
     if isinstance(value, timedelta):
         return f" (default: {describe_duration(value)})"
     return f" (default: {getattr(value, 'value', value)})"

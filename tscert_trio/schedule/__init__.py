@@ -2,7 +2,7 @@
 
 from .budget import LETS_ENCRYPT, NO_LIMITS, Bucket, CALimits
 from .ledger import AccountState, Ledger, TailnetState
-from .plan import Mode, Request, Step, next_step, runway
+from .plan import Mode, Request, Step, may_look, next_step, runway
 from .record import DomainRecord
 from .renewal import REFRESH_INTERVAL, DueReason, RenewalWindow, due_time
 from .retry import RetryPolicy
@@ -26,6 +26,7 @@ __all__ = [
     "Step",
     "TailnetState",
     "due_time",
+    "may_look",
     "next_step",
     "runway",
     "slot_priority",

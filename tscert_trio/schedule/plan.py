@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .record import DomainRecord
     from .retry import RetryPolicy
 
-__all__ = ["Mode", "Request", "Step", "next_step", "runway"]
+__all__ = ["Mode", "Request", "Step", "may_look", "next_step", "runway"]
 
 NEVER = datetime(9999, 1, 1, tzinfo=UTC)
 
@@ -110,6 +110,13 @@ def _look_of_a_guest(record: DomainRecord, now: datetime, ledger: Ledger) -> Ste
         return Step(Request.LOOK, NEVER)
     at = max(record.order_at, ledger.ready_at(record, now)[0])
     return Step(Request.LOOK, at if at < record.leaf.not_after - _BLIND_END else NEVER)
+
+
+def may_look(record: DomainRecord, now: datetime) -> bool:
+    """Return whether tailscaled, asked for what it has, is known to have it, so that it orders nothing."""
+    leaf = record.leaf
+    is_seen = leaf is not None and record.looked_at is not None and not record.is_lost
+    return is_seen and leaf is not None and leaf.not_before <= now <= leaf.not_after - _BLIND_END
 
 
 def _look(record: DomainRecord, now: datetime, at_most: timedelta) -> Step | None:
