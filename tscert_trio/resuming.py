@@ -11,6 +11,7 @@ from .schedule import DomainRecord
 if TYPE_CHECKING:
     from random import Random
 
+    from .delivery_record import DeliveryRecord
     from .journal import Journal
     from .schedule import Ledger, RetryPolicy
 
@@ -39,8 +40,8 @@ def clamp(records: dict[str, DomainRecord], ledger: Ledger, *, policy: RetryPoli
 
 def resume(
     journal: Journal, ledger: Ledger, *, policy: RetryPolicy, rng: Random, now: datetime
-) -> dict[str, DomainRecord]:
-    """Return the records of all names, and give the ledger its account.
+) -> tuple[dict[str, DomainRecord], dict[str, dict[str, DeliveryRecord]]]:
+    """Return the records of all names, and by target those of deliveries; give the ledger its account.
 
     An attempt that was under way counts as failed, and as spent. What lies further ahead than it can was
     written under another clock, and is brought back.
@@ -65,4 +66,9 @@ def resume(
         record.failed(error, at, policy=policy, rng=rng, is_order=True)
         ledger.settle_failure(record, error, now)
         journal.end(attempt.number, now, type(error).__name__, str(error), record, ledger.account)
-    return records
+    deliveries: dict[str, dict[str, DeliveryRecord]] = {}
+    for delivery in memories.deliveries:
+        if now >= _WRITTEN:
+            delivery.clamp(now)
+        deliveries.setdefault(delivery.target, {})[delivery.domain] = delivery
+    return records, deliveries

@@ -13,10 +13,17 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from .certificate import Certificate
+    from .delivery_record import DeliveryRecord, DeliveryState
     from .errors import LocalAPIError
     from .schedule import DueReason, RenewalWindow
 
-__all__ = ["CertManagerStatistics", "DomainState", "DomainStatistics", "LimitStatistics"]
+__all__ = [
+    "CertManagerStatistics",
+    "DeliveryStatistics",
+    "DomainState",
+    "DomainStatistics",
+    "LimitStatistics",
+]
 
 
 class DomainState(enum.Enum):
@@ -107,6 +114,61 @@ class LimitStatistics:
 
 
 @attrs.frozen(kw_only=True)
+class DeliveryStatistics:
+    """How one name stands with one target."""
+
+    target: str
+    domain: str
+    state: DeliveryState
+    """What is done."""
+    goal: DeliveryState
+    """The most that this target can tell: its last step."""
+    is_done: bool
+    """Whether that is done, and the last look said so."""
+    fingerprint: str
+    """Of the certificate that is delivered, or was."""
+    since: datetime
+    """When the state became what it is."""
+    failures: int
+    """Since the goal was reached last."""
+    error: str | None
+    """Why a step failed; ``None`` once the goal is reached."""
+    output: str | None
+    """The end of what the hook wrote last."""
+    next_attempt_at: datetime | None
+    """When a step that failed is tried again."""
+    checked_at: datetime | None
+    """When it was looked at last whether all is as it should be."""
+    served: str | None
+    """What the probe saw last: ``new``, ``old``, ``other`` or ``none``."""
+    warnings: tuple[str, ...]
+    """What a file system refused."""
+    good_until: datetime | None
+    """The end of the certificate with which the goal was reached last: until then it is harmless."""
+
+    @classmethod
+    def of(cls, record: DeliveryRecord, goal: DeliveryState) -> DeliveryStatistics:
+        """Return a snapshot of a record."""
+        return cls(
+            target=record.target,
+            domain=record.domain,
+            state=record.state,
+            goal=goal,
+            is_done=record.is_done(goal),
+            fingerprint=record.fingerprint,
+            since=record.since,
+            failures=record.failures,
+            error=record.error,
+            output=record.output,
+            next_attempt_at=record.retry_at,
+            checked_at=record.checked_at,
+            served=record.served,
+            warnings=record.warnings,
+            good_until=record.good_until,
+        )
+
+
+@attrs.frozen(kw_only=True)
 class CertManagerStatistics:
     """How all names stand, sorted by name."""
 
@@ -116,6 +178,8 @@ class CertManagerStatistics:
     bus_connected: bool
     """Whether the IPN bus is being watched just now."""
     limits: tuple[LimitStatistics, ...] = ()
+    deliveries: tuple[DeliveryStatistics, ...] = ()
+    """By target, in the order of the settings, and name."""
 
     def __getitem__(self, domain: str) -> DomainStatistics:
         """Return the statistics of one name.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import errors
 from ..certificate import Certificate
+from ..delivery_record import DeliveryRecord, DeliveryState
 from ..errors import LocalAPIError, RateLimit, RateLimitedError
 from ..schedule import AccountState, DomainRecord, RenewalWindow, TailnetState
 from .attempt import Attempt
@@ -31,6 +32,10 @@ CREATE TABLE IF NOT EXISTS domains (
     certificates_full_at REAL NOT NULL, is_lost INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS limits (
     name TEXT PRIMARY KEY, full_at REAL, is_exceeded INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS deliveries (
+    target TEXT NOT NULL, domain TEXT NOT NULL, fingerprint BLOB NOT NULL, before BLOB, state TEXT NOT NULL,
+    since REAL NOT NULL, failures INTEGER NOT NULL, error TEXT, output TEXT, retry_at REAL, checked_at REAL,
+    served TEXT, warnings TEXT, good_until REAL, PRIMARY KEY (target, domain)) WITHOUT ROWID;
 """
 
 BEGIN_ATTEMPT = "INSERT INTO attempts (domain, request, started_at) VALUES (?, ?, ?)"
@@ -41,6 +46,8 @@ NOTE_ATTEMPT = (
 )
 PUT_CERTIFICATE = "INSERT INTO certificates VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 PUT_DOMAIN = f"REPLACE INTO domains VALUES ({', '.join('?' * 22)})"  # noqa: S608 -- question marks
+PUT_DELIVERY = f"REPLACE INTO deliveries VALUES ({', '.join('?' * 14)})"  # noqa: S608 -- question marks
+ALL_DELIVERIES = "SELECT * FROM deliveries"
 PUT_LIMIT = "REPLACE INTO limits VALUES (?, ?, ?)"
 NEWEST_CERTIFICATES = "SELECT * FROM certificates WHERE fingerprint IN (SELECT fingerprint FROM domains)"
 ALL_DOMAINS = "SELECT * FROM domains"
@@ -180,6 +187,46 @@ def to_account(found: Iterable[tuple[str, float, int]]) -> AccountState:
             tailnet = TailnetState(_moment(full_at), bool(is_exceeded))
             account.tailnets[name.removeprefix(_TAILNET)] = tailnet
     return account
+
+
+def from_delivery(record: DeliveryRecord) -> tuple[Any, ...]:
+    """Return a row of ``deliveries``."""
+    return (
+        record.target,
+        record.domain,
+        bytes.fromhex(record.fingerprint),
+        None if record.before is None else bytes.fromhex(record.before),
+        record.state.value,
+        record.since.timestamp(),
+        record.failures,
+        record.error,
+        record.output,
+        _seconds(record.retry_at),
+        _seconds(record.checked_at),
+        record.served,
+        "\n".join(record.warnings) or None,
+        _seconds(record.good_until),
+    )
+
+
+def to_delivery(row: tuple[Any, ...]) -> DeliveryRecord:
+    """Return what a row of ``deliveries`` says."""
+    return DeliveryRecord(
+        target=row[0],
+        domain=row[1],
+        fingerprint=row[2].hex(),
+        before=None if row[3] is None else row[3].hex(),
+        state=DeliveryState(row[4]),
+        since=_moment(row[5]),
+        failures=int(row[6]),
+        error=row[7],
+        output=row[8],
+        retry_at=_moment_or_none(row[9]),
+        checked_at=_moment_or_none(row[10]),
+        served=row[11],
+        warnings=() if row[12] is None else tuple(row[12].split("\n")),
+        good_until=_moment_or_none(row[13]),
+    )
 
 
 def to_attempt(row: tuple[Any, ...]) -> Attempt:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ..certificate import Certificate
+    from ..delivery_record import DeliveryRecord
     from ..errors import LocalAPIError
     from ..schedule import AccountState, DomainRecord, Request
     from .attempt import Attempt
@@ -49,6 +50,7 @@ class Memories:
 
     records: dict[str, DomainRecord]
     account: AccountState
+    deliveries: tuple[DeliveryRecord, ...]
     interrupted: tuple[Attempt, ...]
     """Attempts that were under way when the service was killed."""
 
@@ -173,9 +175,22 @@ class Journal:
         with self._writing() as db:
             db.execute(rows.PUT_DOMAIN, rows.from_record(record))
 
-    def write_again(self, records: Iterable[DomainRecord], account: AccountState, now: datetime) -> None:
-        """Write down how all names stand, after the journal was begun anew."""
+    def remember_delivery(self, record: DeliveryRecord) -> None:
+        """Write down how far a delivery is."""
+        with self._writing(is_one=True) as db:
+            db.execute(rows.PUT_DELIVERY, rows.from_delivery(record))
+
+    def write_again(
+        self,
+        records: Iterable[DomainRecord],
+        deliveries: Iterable[DeliveryRecord],
+        account: AccountState,
+        now: datetime,
+    ) -> None:
+        """Write down how everything stands, after the journal was begun anew."""
         self.is_incomplete = False
+        for delivery in deliveries:
+            self.remember_delivery(delivery)
         for record in records:
             with self._writing() as db:
                 if record.leaf is not None:
@@ -209,6 +224,7 @@ class Journal:
             old = db.execute(
                 "SELECT domain FROM domains WHERE coalesce(ended_at, wanted_since) < ?", (limit,)
             ).fetchall()
+            db.execute("DELETE FROM deliveries WHERE max(coalesce(checked_at, 0), since) < ?", (limit,))
             gone = [row for row in old if row[0] not in wanted]
             db.executemany("DELETE FROM domains WHERE domain = ?", gone)
 
@@ -254,6 +270,7 @@ class Journal:
         return Memories(
             records={record.domain: record for record in records},
             account=rows.to_account(db.execute(rows.ALL_LIMITS).fetchall()),
+            deliveries=tuple(map(rows.to_delivery, db.execute(rows.ALL_DELIVERIES))),
             interrupted=tuple(map(rows.to_attempt, interrupted)),
         )
 

@@ -129,6 +129,7 @@ class LocalClient:
             return Status(
                 backend_state=str(status.get("BackendState") or ""),
                 version=str(status.get("Version") or ""),
+                addresses=tuple(_strings(status.get("TailscaleIPs"), "status")),
                 self_dns_name=str((status.get("Self") or {}).get("DNSName") or "").removesuffix("."),
                 cert_domains=tuple(_strings(status.get("CertDomains"), "status")),
             )

@@ -29,6 +29,8 @@ class Status:
     version: str
     self_dns_name: str
     """The node's own name without the final dot; empty before the first login."""
+    addresses: tuple[str, ...] = ()
+    """The node's own Tailscale addresses; none before the first login."""
     cert_domains: tuple[str, ...]
     """In tailscaled's order; the node's own name comes first."""
 
