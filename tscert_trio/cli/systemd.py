@@ -80,4 +80,10 @@ def status_line(statistics: CertManagerStatistics, now: datetime) -> str:
         line += f", {len(limited)} waiting for a limit of the CA"
     if failed:
         line += f", {len(failed)} failing, such as {failed[0].domain}: {failed[0].last_error}"
+    troubled = [each for each in statistics.deliveries if each.error is not None]
+    if troubled:
+        line += (
+            f", {len(troubled)} deliveries failing, such as {troubled[0].domain} to {troubled[0].target}: "
+        )
+        line += troubled[0].error or ""
     return line[:_STATUS_CHARS]
