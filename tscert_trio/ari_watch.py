@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from .errors import RenewalInfoError
+from .loop_log import local_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from .clock import Clock
     from .hints import Hints
     from .journal import Journal
+    from .schedule import DomainRecord
 
 __all__ = ["RenewalInfoWatch"]
 
@@ -107,6 +109,7 @@ class RenewalInfoWatch:
         if info.window != record.window:
             record.window = info.window
             loop.plan_again()
+            self._tell_due(record)
             if info.window.end < self._clock():
                 _logger.warning(
                     "%s: the CA wants the certificate renewed now%s%s",
@@ -116,6 +119,13 @@ class RenewalInfoWatch:
                     extra={"domain": record.domain},
                 )
         self._journal.remember(record)
+
+    def _tell_due(self, record: DomainRecord) -> None:
+        due = record.due()
+        if due is not None and due[0] > self._clock():
+            text = "%s: the certificate is due at %s (%s)"
+            fields = {"domain": record.domain}
+            _logger.info(text, record.domain, local_time(due[0]), due[1].value, extra=fields)
 
     def _is_wanted_back(self) -> bool:
         return any(loop.waits_for_ca and self._source.knows(loop.record.leaf) for loop in self._loops())

@@ -7,9 +7,10 @@ import signal
 from functools import partial
 from typing import TYPE_CHECKING
 
+import attrs
 import trio
 
-from ..errors import SourceError
+from ..errors import SettingsError, SourceError
 from ..service import open_journal, serve
 from ..settings import Settings
 from .logs import configure_logging
@@ -17,8 +18,10 @@ from .systemd import keep_systemd_informed, notify
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
     from pathlib import Path
 
+    from ..cert_manager import CertManager
     from ..journal import Journal
 
 __all__ = ["command"]
@@ -37,7 +40,7 @@ def command(options: argparse.Namespace) -> int:
     if _is_no_socket(settings.socket):
         raise SourceError(f"tailscaled's socket {settings.socket}: is no socket; give its own with --socket")
     with open_journal(settings) as journal:
-        trio.run(run_until_signalled, settings, journal)
+        trio.run(run_until_signalled, settings, journal, partial(Settings.load, vars(options)))
     return 0
 
 
@@ -48,19 +51,77 @@ def _is_no_socket(path: Path) -> bool:
         return False  # nobody can tell; the service will say so
 
 
-async def run_until_signalled(settings: Settings, journal: Journal | None = None) -> None:
-    """Run the service until SIGTERM or SIGINT."""
+@attrs.frozen(eq=False)
+class _Run:
+    """The service with the settings it has at present."""
+
+    manager: CertManager
+    scope: trio.CancelScope
+    ended: trio.Event
+
+
+async def run_until_signalled(
+    settings: Settings, journal: Journal | None = None, load: Callable[[], Settings] | None = None
+) -> None:
+    """Run the service until SIGTERM or SIGINT.
+
+    Args:
+        settings: what is wanted, and how.
+        journal: remembers over a restart.
+        load: reads the settings again, at SIGHUP.
+    """
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         async with trio.open_nursery() as nursery:
-            manager = await nursery.start(partial(serve, settings, journal=journal))
-            nursery.start_soon(keep_systemd_informed, manager)
+            run: _Run = await nursery.start(_serve, settings, journal)
             notify("READY=1")
             async for signum in signals:
                 name = signal.Signals(signum).name
                 if signum != signal.SIGHUP:
                     break
                 _logger.info("received %s: looking at the configuration again", name)
-                manager.hints.give()
+                changed = _changed(settings, load)
+                if changed is None:
+                    run.manager.hints.give()
+                    run.manager.try_deliveries_again()
+                    continue
+                settings = changed
+                run.scope.cancel(reason="the configuration has changed")
+                await run.ended.wait()
+                run = await nursery.start(_serve, settings, journal)
             _logger.info("received %s: ending", name)
             notify("STOPPING=1")
             nursery.cancel_scope.cancel(reason=f"received {name}")
+
+
+async def _serve(
+    settings: Settings, journal: Journal | None, task_status: trio.TaskStatus[_Run] = trio.TASK_STATUS_IGNORED
+) -> None:
+    ended = trio.Event()
+    try:
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as nursery:
+                manager = await nursery.start(partial(serve, settings, journal=journal))
+                nursery.start_soon(keep_systemd_informed, manager)
+                task_status.started(_Run(manager, scope, ended))
+    finally:
+        ended.set()
+
+
+def _changed(settings: Settings, load: Callable[[], Settings] | None) -> Settings | None:
+    """Return the settings that hold from now on; ``None`` where they are as they were, or make no sense."""
+    if load is None:
+        return None
+    try:
+        found = load()
+    except SettingsError as exc:
+        for fault in exc.faults:
+            _logger.error("the configuration stays as it was: %s", fault)  # noqa: TRY400 -- no bug
+        return None
+    if found.state != settings.state:
+        _logger.warning("the state folder stays %s: a restart changes it", settings.state)
+        found = attrs.evolve(found, state=settings.state)
+    if found == settings:
+        return None
+    configure_logging(found.log_format, found.log_level)
+    _logger.info("the configuration has changed: beginning anew with it; nothing is forgotten")
+    return found

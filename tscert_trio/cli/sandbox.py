@@ -20,10 +20,11 @@ _TRY = """\
 try, in another terminal:
   tscert-trio run --state :memory: --socket {socket} --ca-directory {directory} {domain}
 and let things happen (all of it: python -m pydoc tscert_trio.sandbox.admin):
-  alias sandbox='curl --unix-socket {socket} http://localhost/sandbox/v0'
-  sandbox/cert-domains -X PUT -d '["{domain}", "shop.tail1234.ts.net"]'
-  sandbox/faults -X POST -d '{{"make": "control", "text": "the DNS provider is away", "count": 2}}'
-  sandbox/stop -X POST -d '{{"seconds": 20}}'"""
+  sandbox() {{ curl -sS --unix-socket {socket} "http://localhost/sandbox/v0/$@"; }}
+  sandbox cert-domains -X PUT -d '["{domain}", "shop.tail1234.ts.net"]'
+  sandbox faults -X POST -d '{{"make": "control", "text": "the DNS provider is away", "count": 2}}'
+  sandbox stop -X POST -d '{{"seconds": 20}}'
+A renewal is soon to be seen where certificates live for minutes: --validity 10m, and run --ca-limits none."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
