@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from .cert_loop import CertLoop, LoopContext
-    from .delivery import TargetDelivery
+    from .delivery_book import DeliveryBook
     from .target_settings import HookSettings
 
 __all__ = ["FailureAlerts"]
@@ -76,7 +76,7 @@ class FailureAlerts:
     _hook: HookSettings
     _context: LoopContext
     _loops: Callable[[], Mapping[str, CertLoop]]
-    _deliveries: Sequence[TargetDelivery]
+    _deliveries: Sequence[DeliveryBook]
     _told: dict[str, DeliveryRecord]
     _later: dict[str, datetime] = attrs.field(factory=dict, init=False)
     """By what is wrong when the command, which failed, is run again."""

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from .ari import RenewalInfoSource
     from .clock import Clock
-    from .delivery import TargetDelivery
+    from .delivery_book import DeliveryBook
     from .delivery_record import DeliveryRecord
     from .live_context import LiveContexts
     from .serve_config import ServeConfig
@@ -69,7 +69,7 @@ class CertManager:
         self._records = records
         self._tidied_at: datetime | None = None
         self._live: LiveContexts | None = None
-        self._deliveries: list[TargetDelivery] = []
+        self._deliveries: list[DeliveryBook] = []
         self._alerts_told: dict[str, DeliveryRecord] = {}
         self._exceeded: frozenset[str] = frozenset()
         """Of what limits it was told that they are exceeded."""
@@ -201,12 +201,12 @@ class CertManager:
         self, targets: Sequence[TargetSettings], records: Mapping[str, dict[str, DeliveryRecord]]
     ) -> None:
         from .delivery import TargetDelivery  # for those who have targets only
+        from .delivery_book import DeliveryBook
 
         for target in targets:
-            delivery = TargetDelivery(
-                target, self._context, self._loops_by_name, records.get(target.name, {})
-            )
-            self._deliveries.append(delivery)
+            book = DeliveryBook(target, self._context, self._loops_by_name, records.get(target.name, {}))
+            self._deliveries.append(book)
+            delivery = TargetDelivery(book, self._context)
             self._nursery.start_soon(delivery.run, name=f"target {target.name}")
 
     def _loops_by_name(self) -> dict[str, CertLoop]:
