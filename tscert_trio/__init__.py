@@ -8,7 +8,7 @@
 """
 
 from .ari import RenewalInfo, RenewalInfoClient, RenewalInfoSource
-from .cert_manager import CertManager, open_cert_manager
+from .cert_manager import CertManager
 from .certificate import CertChain, Certificate, CertPair
 from .clock import Clock, system_clock
 from .delivery_record import DeliveryState
@@ -47,6 +47,7 @@ from .errors import (
 )
 from .journal import Attempt, Journal
 from .localapi import FetchedServeConfig, LocalAPI, LocalClient, Status
+from .opening import open_cert_manager
 from .schedule import (
     LETS_ENCRYPT,
     NO_LIMITS,

@@ -10,10 +10,10 @@ import trio
 from trio_util import compose_values
 
 from .ari import RenewalInfoClient
-from .cert_manager import CertManager, open_cert_manager
 from .errors import StateError, StateFolderHeldError
 from .journal import Journal, open_state_folder
 from .localapi import LocalAPI, LocalClient
+from .opening import open_cert_manager
 from .serve_config import Scope, some_of
 from .settings import MEMORY
 from .sources import DomainSource, FixedNames, NodeName, ServeConfigFile, ServedNames
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from .ari import RenewalInfoSource
+    from .cert_manager import CertManager
     from .clock import Clock
     from .settings import Settings
 

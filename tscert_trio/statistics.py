@@ -10,12 +10,13 @@ import attrs
 from .schedule import RetryPolicy, due_time, runway
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import datetime
 
     from .certificate import Certificate
     from .delivery_record import DeliveryRecord, DeliveryState
     from .errors import LocalAPIError
-    from .schedule import DueReason, RenewalWindow
+    from .schedule import DueReason, Ledger, RenewalWindow
 
 __all__ = [
     "CertManagerStatistics",
@@ -23,6 +24,7 @@ __all__ = [
     "DomainState",
     "DomainStatistics",
     "LimitStatistics",
+    "limit_statistics",
 ]
 
 
@@ -191,3 +193,30 @@ class CertManagerStatistics:
             if statistics.domain == domain:
                 return statistics
         raise KeyError(domain)
+
+
+def limit_statistics(ledger: Ledger, now: datetime) -> Iterator[LimitStatistics]:
+    """Yield how the limits stand that names share.
+
+    Args:
+        ledger: what was spent.
+        now: the present time.
+    """
+    limits, account = ledger.limits, ledger.account
+    yield LimitStatistics(
+        name="orders in three hours",
+        scope="this machine",
+        used=limits.orders.used(account.orders_full_at, now),
+        capacity=limits.orders.capacity,
+        is_exceeded=account.hold_until is not None and account.hold_until > now,
+        until=account.hold_until,
+    )
+    for name, tailnet in sorted(account.tailnets.items()):
+        yield LimitStatistics(
+            name="new names in a week",
+            scope=name,
+            used=limits.names_per_tailnet.used(tailnet.full_at, now),
+            capacity=limits.names_per_tailnet.capacity,
+            is_exceeded=tailnet.is_exceeded and tailnet.full_at > now,
+            until=limits.names_per_tailnet.ready_at(tailnet.full_at) if tailnet.is_exceeded else None,
+        )
