@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from tscert_trio.settings import Settings
+
 ROOT = Path(__file__).parent.parent
 RECIPES = (ROOT / "docs/recipes.rst").read_text()
 DOMAIN = "box.tail1234.ts.net"
 
-TARGET = {"name", "domains", "files", "reload", "signal", "hook", "probe"}
 FILES = {
     "directory",
     "key",
@@ -24,7 +25,6 @@ FILES = {
     "pkcs12",
     "pkcs12_password_file",
 }
-FILES_OPTIONS = {"owner", "group", "mode", "key_mode", "layout"}
 
 
 def sections():
@@ -64,11 +64,15 @@ def test_each_kind_of_server_that_was_promised_has_a_recipe():
     assert all(code_blocks(sections()[title], "toml") for title in promised)
 
 
-@pytest.mark.parametrize(("title", "target"), TARGETS)
-def test_a_target_has_keys_that_there_are_and_something_to_do(title, target):
-    assert target.keys() <= TARGET
-    assert target.get("files", {}).keys() <= FILES | FILES_OPTIONS
-    assert target.keys() & {"files", "hook"}
+BLOCKS = [(title, block) for title, text in sections().items() for block in code_blocks(text, "toml")]
+
+
+@pytest.mark.parametrize(("title", "block"), BLOCKS)
+def test_a_recipe_is_a_configuration_file(tmp_path, title, block):
+    path = tmp_path / "config.toml"
+    path.write_text(block)
+    settings = Settings.load({"config_file": str(path)}, {})
+    assert len(settings.targets) == len(tomllib.loads(block).get("targets", ()))
 
 
 @pytest.mark.parametrize(
