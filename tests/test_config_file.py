@@ -25,6 +25,7 @@ from tscert_trio.target_settings import (
     ProbeSettings,
     SignalSettings,
     TargetSettings,
+    shared_paths,
 )
 
 in_one_folder = hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -243,6 +244,7 @@ def test_targets_without_a_name_are_named_for_what_they_do_each_differently(load
         load,
         """
         [[targets]]
+        domains = ["c.b.ts.net"]
         reload = "nginx.service"
         files = {directory = "/d"}
         [[targets]]
@@ -251,6 +253,7 @@ def test_targets_without_a_name_are_named_for_what_they_do_each_differently(load
         name = "nginx.service-2"
         probe = true
         [[targets]]
+        domains = ["a.b.ts.net"]
         files = {directory = "/d"}
         hook = ["a"]
         [[targets]]
@@ -609,8 +612,14 @@ target_settings = st.builds(
 )
 
 
+def several_targets(most):
+    """Targets with names and files of their own."""
+    found = st.lists(target_settings, max_size=most, unique_by=lambda target: target.name)
+    return found.filter(lambda targets: not list(shared_paths(targets)))
+
+
 @in_one_folder
-@given(st.lists(target_settings, max_size=3, unique_by=lambda target: target.name))
+@given(several_targets(3))
 def test_targets_that_are_written_into_a_file_are_read_as_the_same(load, made):
     text = "\n".join(map(target_toml, made))
     assert load(text).targets == tuple(made)
@@ -620,7 +629,7 @@ def test_targets_that_are_written_into_a_file_are_read_as_the_same(load, made):
 @given(
     st.builds(
         Settings,
-        targets=st.lists(target_settings, max_size=2, unique_by=lambda target: target.name).map(tuple),
+        targets=several_targets(2).map(tuple),
         on_failure=st.none() | hook_settings,
         guests=st.lists(st.sampled_from(["*", "a.ts.net"]), unique=True).map(tuple),
         retry_initial=st.just(timedelta(microseconds=1)),

@@ -199,3 +199,17 @@ def test_of_sharing_replicas_only_the_one_that_ends_in_0_issues(environ, is_read
     assert (reason is not None) is is_reader
     if reason:
         assert "POD_NAME" in reason
+
+
+def test_two_targets_that_would_write_the_same_file_by_turns_are_a_fault(tmp_path):
+    config = tmp_path / "config.toml"
+    config.write_text(
+        '[[targets]]\nfiles = {directory = "/srv/tls"}\n'
+        '[[targets]]\nfiles = {combined = "/srv/x/../tls/{domain}.crt"}\n'
+        '[[targets]]\ndomains = ["a.b.ts.net"]\nfiles = {key = "/srv/a.key"}\n'
+        '[[targets]]\ndomains = ["c.b.ts.net"]\nfiles = {key = "/srv/a.key"}\n'
+    )
+    with pytest.raises(SettingsError) as caught:
+        Settings.load({"config_file": str(config)}, {})
+    (fault,) = caught.value.faults
+    assert fault.startswith("targets[1].files: '/srv/tls/{domain}.crt' is written by targets[0], too")

@@ -16,7 +16,7 @@ from .localapi import ISSUE_TIMEOUT, default_socket_path
 from .options import CONFIG, OPTIONS, TARGET_PREFIX, Option
 from .schedule import LETS_ENCRYPT, NO_LIMITS, REFRESH_INTERVAL, CALimits, Mode, RetryPolicy
 from .serve_config import DomainFilter, Scope
-from .target_settings import HookSettings, TargetSettings, unique_name
+from .target_settings import HookSettings, TargetSettings, shared_paths, unique_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -104,6 +104,7 @@ class Settings:
                 **target_origins,
             },
         )
+        faults += [f"{key}: {text}" for key, text in shared_paths(targets)]
         if settings.retry_initial > settings.retry_max:
             faults.append("--retry-initial is longer than --retry-max")
         if faults:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
+from os.path import normpath
 from pathlib import Path  # noqa: TC003 -- the types are read when a configuration file is
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -32,7 +33,7 @@ from .target_checks import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 __all__ = [
     "FILE_KEYS",
@@ -43,6 +44,8 @@ __all__ = [
     "SignalSettings",
     "TargetSettings",
     "cross_faults",
+    "file_templates",
+    "shared_paths",
     "unique_name",
 ]
 
@@ -220,6 +223,38 @@ def _is_one_name(domains: object) -> bool:
     if not isinstance(domains, list | tuple) or len(domains) != 1:
         return False
     return isinstance(domains[0], str) and not set("*?[") & set(domains[0])
+
+
+def file_templates(settings: FilesSettings) -> list[str]:
+    """Return the paths of all files, with ``{domain}``; of the versioned layout its link."""
+    named = {key: file.path for key in FILE_KEYS if (file := getattr(settings, key)) is not None}
+    if settings.directory is not None and settings.layout == "versioned":
+        return [f"{settings.directory}/live/{DOMAIN}", *named.values()]
+    if settings.directory is not None:
+        named = {
+            "key": f"{settings.directory}/{DOMAIN}.key",
+            "fullchain": f"{settings.directory}/{DOMAIN}.crt",
+        } | named
+    return list(named.values())
+
+
+def shared_paths(targets: Sequence[TargetSettings]) -> Iterator[_Fault]:
+    """Tell which targets would write the same files for the same names, by turns.
+
+    Args:
+        targets: all of them, in their order.
+    """
+    seen: list[tuple[int, str, frozenset[str]]] = []
+    for index, target in enumerate(targets):
+        domains = frozenset(target.domains)
+        for path in {normpath(path) for path in (file_templates(target.files) if target.files else ())}:
+            for other, taken, others in seen:
+                if path == taken and other != index and (domains & others or "*" in domains | others):
+                    yield (
+                        f"targets[{index}].files",
+                        f"{path!r} is written by targets[{other}], too; give each its own",
+                    )
+            seen.append((index, path, domains))
 
 
 def unique_name(target: TargetSettings, taken: Collection[str]) -> str:
