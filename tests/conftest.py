@@ -13,12 +13,17 @@ if os.environ.get("TSCERT_TEST_HTTPX2"):  # before anything imports httpx
 
 from datetime import UTC, datetime, timedelta
 
+import hypothesis
 import pytest
 import trio
 import trio.testing
 
 from tscert_trio import LocalClient
 from tscert_trio.sandbox import open_sandbox
+
+# Hypothesis builds its table of characters at the first draw, which takes seconds on a fresh machine.
+hypothesis.settings.register_profile("any speed", suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("any speed")
 
 A, B, C = (f"{letter}.tail1234.ts.net" for letter in "abc")
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
