@@ -1,6 +1,6 @@
 """When the command for alerts is run, and what it is told."""
 
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 
 import trio
 from conftest import A, B, virtual_clock
@@ -36,7 +36,7 @@ async def open_both(folder, *, names=(A,), journal=None, sandbox=None, targets=(
     async with (
         open_sandbox(cert_domains=[A, B], clock=virtual_clock)
         if sandbox is None
-        else nothing(sandbox) as box,
+        else nullcontext(sandbox) as box,
         LocalClient(box.socket_path, clock=virtual_clock) as client,
         open_cert_manager(
             client,
@@ -48,11 +48,6 @@ async def open_both(folder, *, names=(A,), journal=None, sandbox=None, targets=(
     ):
         manager.ensure_domains(names)
         yield box, manager
-
-
-@asynccontextmanager
-async def nothing(value):
-    yield value
 
 
 async def test_a_failure_is_told_once_and_that_it_is_over(patient_clock, tmp_path):

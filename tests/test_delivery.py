@@ -3,7 +3,7 @@
 import os
 import shlex
 import ssl
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -34,7 +34,9 @@ PENDING, WRITTEN, ANNOUNCED, SEEN_SERVED = DeliveryState
 async def open_all(*targets, names=(A,), journal=None, sandbox=None, **options):
     """Open a manager that delivers to targets, on a sandbox of its own unless there is one."""
     async with (
-        open_sandbox(cert_domains=names, clock=virtual_clock) if sandbox is None else nothing(sandbox) as box,
+        open_sandbox(cert_domains=names, clock=virtual_clock)
+        if sandbox is None
+        else nullcontext(sandbox) as box,
         LocalClient(box.socket_path, clock=virtual_clock) as client,
         open_cert_manager(
             client, clock=virtual_clock, journal=journal, targets=targets, **options
@@ -42,11 +44,6 @@ async def open_all(*targets, names=(A,), journal=None, sandbox=None, **options):
     ):
         manager.ensure_domains(names)
         yield box, manager
-
-
-@asynccontextmanager
-async def nothing(value):
-    yield value
 
 
 def delivery(manager, domain=A):

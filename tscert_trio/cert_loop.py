@@ -251,7 +251,7 @@ class CertLoop:
     async def _look(self) -> None:
         """See what tailscaled has. It costs nothing, and it is no order."""
         context, record = self._context, self.record
-        async with context.look_gate.slot((False, 0, False, 0.0)):
+        async with context.look_gate.slot():
             now = context.clock()
             step = self._plan(now)  # in the queue it may have come too close to its end
             if step.request is not Request.LOOK or (step.at - now).total_seconds() > _SOON:

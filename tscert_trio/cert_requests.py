@@ -16,11 +16,11 @@ from .schedule import due_time
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from .certificate import Certificate
+    from .certificate import CertChain, Certificate, CertPair
     from .clock import Clock
     from .localapi import LocalAPI
 
-__all__ = ["issue", "look", "renew"]
+__all__ = ["issue", "look", "look_at_chain", "look_at_pair", "renew"]
 
 _SECOND = timedelta(seconds=1)
 _LOOK_PATIENCE = timedelta(seconds=10)
@@ -33,7 +33,17 @@ async def look(client: LocalAPI, domain: str) -> Certificate:
     Raises:
         LocalAPIError: see the class. So do the others here.
     """
-    return await _ask(client, domain, _SECOND, _LOOK_PATIENCE)
+    return (await look_at_chain(client, domain)).leaf
+
+
+async def look_at_chain(client: LocalAPI, domain: str) -> CertChain:
+    """Return the same with its chain."""
+    return await client.cert(domain, min_validity=_SECOND, patience=_LOOK_PATIENCE)
+
+
+async def look_at_pair(client: LocalAPI, domain: str) -> CertPair:
+    """Return the same with its chain and its private key."""
+    return await client.cert_pair(domain, min_validity=_SECOND, patience=_LOOK_PATIENCE)
 
 
 async def renew(

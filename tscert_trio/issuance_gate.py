@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["IssuanceGate", "slots_of"]
 
 _FIRST_CAP_WITH_LOCK_PER_DOMAIN = 142  # v1.102.0
+_FIRST_COME: SlotPriority = (False, 0, False, 0.0)
 
 
 def slots_of(capability: int | None) -> int:
@@ -54,13 +55,13 @@ class IssuanceGate:
         self._order = count()
 
     @asynccontextmanager
-    async def slot(self, priority: SlotPriority) -> AsyncIterator[None]:
+    async def slot(self, priority: SlotPriority = _FIRST_COME) -> AsyncIterator[None]:
         """Hold a slot while the context lasts; wait for one first.
 
         Cancelling the wait gives the place in the queue up, or the slot where it came just then.
 
         Args:
-            priority: the smallest goes first; among equals who came first.
+            priority: the smallest goes first; among equals, and where none is given, who came first.
         """
         waiter = _Waiter()
         heapq.heappush(self._queue, (priority, next(self._order), waiter))

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import logging
 import ssl
-from datetime import timedelta
 from typing import TYPE_CHECKING, NoReturn
 from weakref import WeakSet
 
 import attrs
 import trio
 
+from .cert_requests import look_at_pair
 from .errors import LocalAPIError
 from .hints import Hints
 from .server_context import NameContext, ServerContext, SNIContext
@@ -31,8 +31,6 @@ _logger = logging.getLogger(__name__)
 
 _MIN_ROUND_INTERVAL = 0.2  # seconds: thousands of names may have news at once
 _MIN_BACKOFF, _MAX_BACKOFF = 1.0, 60.0
-_SECOND = timedelta(seconds=1)
-_PATIENCE = timedelta(seconds=10)
 
 
 @attrs.define(eq=False)
@@ -190,10 +188,10 @@ class LiveContexts:
         """Return what went wrong, which is nothing where the text is empty."""
         context = self._context
         try:
-            async with context.look_gate.slot((False, 0, False, 0.0)):
+            async with context.look_gate.slot():
                 if not self._behind(domain, loop):  # it took long, and a look may order by now
                     return ""
-                pair = await context.client.cert_pair(domain, min_validity=_SECOND, patience=_PATIENCE)
+                pair = await look_at_pair(context.client, domain)
         except LocalAPIError as exc:
             if exc.reached_ca is not False:
                 loop.look_failed(exc)

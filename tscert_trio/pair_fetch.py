@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from .cert_requests import look_at_chain, look_at_pair
 from .certificate import CertPair
 from .errors import LocalAPIError, TargetError
 
@@ -12,9 +12,6 @@ if TYPE_CHECKING:
     from .cert_loop import CertLoop, LoopContext
 
 __all__ = ["fetch_pair"]
-
-_SECOND = timedelta(seconds=1)
-_LOOK_PATIENCE = timedelta(seconds=10)
 
 
 async def fetch_pair(context: LoopContext, loop: CertLoop, *, with_key: bool) -> CertPair:
@@ -30,15 +27,13 @@ async def fetch_pair(context: LoopContext, loop: CertLoop, *, with_key: bool) ->
         TargetError: tailscaled cannot be asked now, or does not give it, or gives an older one.
     """
     try:
-        async with context.look_gate.slot((False, 0, False, 0.0)):
+        async with context.look_gate.slot():
             if loop.leaf_at_hand() is None:
                 raise TargetError("tailscaled cannot be asked for the certificate just now")
             if with_key:
-                pair = await context.client.cert_pair(
-                    loop.domain, min_validity=_SECOND, patience=_LOOK_PATIENCE
-                )
+                pair = await look_at_pair(context.client, loop.domain)
             else:
-                chain = await context.client.cert(loop.domain, min_validity=_SECOND, patience=_LOOK_PATIENCE)
+                chain = await look_at_chain(context.client, loop.domain)
                 pair = CertPair(chain_pem=chain.pem, key_pem=b"", leaf=chain.leaf)
     except LocalAPIError as exc:
         if exc.reached_ca is not False:

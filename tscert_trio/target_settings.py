@@ -45,6 +45,7 @@ __all__ = [
     "TargetSettings",
     "cross_faults",
     "file_templates",
+    "plain_layout",
     "shared_paths",
     "unique_name",
 ]
@@ -193,7 +194,7 @@ def _files_faults(given: Mapping[str, Any]) -> Iterator[_Fault]:
         yield "pkcs12_password_file", "is missing; pkcs12 needs it, a file with the password"
     paths = {key: path for key in FILE_KEYS if isinstance(path := _field(given.get(key), "path"), str)}
     if isinstance(folder := given.get("directory"), str) and given.get("layout", "plain") == "plain":
-        paths = {"key": f"{folder}/{DOMAIN}.key", "fullchain": f"{folder}/{DOMAIN}.crt"} | paths
+        paths = plain_layout(folder) | paths
     for key, path in paths.items():
         first = next(other for other in paths if paths[other] == path)
         if first != key:
@@ -225,16 +226,18 @@ def _is_one_name(domains: object) -> bool:
     return isinstance(domains[0], str) and not set("*?[") & set(domains[0])
 
 
+def plain_layout(folder: str) -> dict[str, str]:
+    """Return the files of a folder in the plain layout, as ``tailscale cert`` writes them; the key first."""
+    return {"key": f"{folder}/{DOMAIN}.key", "fullchain": f"{folder}/{DOMAIN}.crt"}
+
+
 def file_templates(settings: FilesSettings) -> list[str]:
     """Return the paths of all files, with ``{domain}``; of the versioned layout its link."""
     named = {key: file.path for key in FILE_KEYS if (file := getattr(settings, key)) is not None}
     if settings.directory is not None and settings.layout == "versioned":
         return [f"{settings.directory}/live/{DOMAIN}", *named.values()]
     if settings.directory is not None:
-        named = {
-            "key": f"{settings.directory}/{DOMAIN}.key",
-            "fullchain": f"{settings.directory}/{DOMAIN}.crt",
-        } | named
+        named = plain_layout(settings.directory) | named
     return list(named.values())
 
 

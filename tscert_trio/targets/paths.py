@@ -9,7 +9,7 @@ import attrs
 
 from ..errors import InvalidDomainError, TargetError
 from ..serve_config import check_domain
-from ..target_settings import FileSettings
+from ..target_settings import FileSettings, plain_layout
 
 if TYPE_CHECKING:
     from ..target_settings import FilesSettings
@@ -48,8 +48,8 @@ def files_of(settings: FilesSettings) -> dict[str, FileSettings]:
     """Return the files named one by one or, in the plain layout, by the folder; the key first."""
     named = {name: getattr(settings, name) for name in ("key", *_HOLDS_KEY, *_WITHOUT_KEY)}
     if settings.directory is not None and not is_versioned(settings):
-        for name, suffix in (("key", "key"), ("fullchain", "crt")):
-            named[name] = named[name] or FileSettings(path=f"{settings.directory}/{_DOMAIN}.{suffix}")
+        for name, path in plain_layout(settings.directory).items():
+            named[name] = named[name] or FileSettings(path=path)
     return {name: file for name, file in named.items() if file is not None}
 
 
