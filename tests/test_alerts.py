@@ -156,3 +156,22 @@ async def test_names_that_fail_together_can_be_told_together(patient_clock, tmp_
         await trio.sleep(10 * MINUTE)
     assert set(" ".join(line[0] for line in alerts(tmp_path)).split()) == {A, B}
     assert len(alerts(tmp_path)) <= 2
+
+
+async def test_a_delivery_that_fails_is_told_daily_when_what_is_served_ends_within_a_week(
+    patient_clock, tmp_path
+):
+    """The new certificate is good for months; the one that the server has is not."""
+    hook = tmp_path / "hook"
+    hook.write_text(f"#!/bin/sh\ntest ! -e {tmp_path}/bad\n")
+    hook.chmod(0o700)
+    target = TargetSettings(name="web", hook=HookSettings(command=(str(hook),)))
+    async with open_both(tmp_path, targets=[target]) as (_, manager):
+        await trio.sleep(MINUTE)
+        old = manager.statistics()[A].leaf
+        (tmp_path / "bad").touch()
+        await trio.sleep((old.not_after - virtual_clock()).total_seconds() - 3.5 * DAY)
+    told = [line for line in alerts(tmp_path) if line[1] == "web"]
+    assert {line[2] for line in told} == {"DeliveryError"}
+    assert len(told) in {4, 5}  # once when it began, and on each day of the last week so far
+    assert {line[6] for line in told} == {f"{old.not_after:%Y-%m-%dT%H:%M:%SZ}"}

@@ -15,6 +15,7 @@ from certs import key_pem, make_cert, make_key
 from conftest import A, B, virtual_clock
 
 from tscert_trio import Journal, LocalClient, open_cert_manager
+from tscert_trio.cli.systemd import status_line
 from tscert_trio.delivery_record import DeliveryState
 from tscert_trio.sandbox import Fault, open_sandbox
 from tscert_trio.target_settings import (
@@ -571,3 +572,46 @@ async def test_a_failing_delivery_goes_on_failing_with_the_next_certificate_unti
         assert found.fingerprint != before.fingerprint
         assert found.failures > before.failures
         assert found.error is not None
+
+
+async def test_a_clock_set_back_draws_no_retry_out(patient_clock, tmp_path):
+    leap, command = timedelta(0), script(tmp_path, f"echo run >> {tmp_path}/log", "exit 1")
+    target = TargetSettings(name="t", hook=HookSettings(command=command))
+    async with (
+        open_sandbox(cert_domains=[A], clock=virtual_clock) as sandbox,
+        LocalClient(sandbox.socket_path, clock=virtual_clock) as client,
+        open_cert_manager(client, clock=lambda: virtual_clock() + leap, targets=[target]) as manager,
+    ):
+        manager.ensure_domains([A])
+        await trio.sleep(HOUR)
+        leap = -timedelta(minutes=50)
+        await trio.sleep(6 * MINUTE)
+        wait = delivery(manager).next_attempt_at - (virtual_clock() + leap)
+        assert timedelta(0) <= wait <= timedelta(hours=1)
+        runs = len(calls(tmp_path))
+        await trio.sleep(HOUR)
+        assert len(calls(tmp_path)) > runs
+
+
+async def test_a_journal_begun_anew_knows_the_deliveries_and_forgets_old_ones(patient_clock, tmp_path):
+    target = TargetSettings(name="t", files=files(tmp_path / "tls"))
+    with Journal(tmp_path / "journal") as journal:
+        async with open_all(target, journal=journal) as (_, manager):
+            await trio.sleep(MINUTE)
+            journal._begin_anew(Exception("a disk went bad"))
+            await trio.sleep(6 * MINUTE)
+            before = delivery(manager)
+        (found,) = journal.load().deliveries
+        assert (found.target, found.domain, found.fingerprint) == ("t", A, before.fingerprint)
+        journal.tidy(virtual_clock() + timedelta(days=401))
+        assert journal.load().deliveries == ()
+
+
+async def test_systemd_is_told_of_a_delivery_that_fails(autojump_clock, tmp_path):
+    (tmp_path / "tls").write_text("no folder")
+    async with open_all(TargetSettings(name="web", files=files(tmp_path / "tls"))) as (_, manager):
+        await trio.sleep(10)
+        line = status_line(manager.statistics(), virtual_clock())
+    assert line.startswith(
+        f"1 of 1 names have a valid certificate, 1 deliveries failing, such as {A} to web: "
+    )

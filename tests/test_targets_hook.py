@@ -376,3 +376,25 @@ def test_a_lineage_that_cannot_be_made_says_so(tmp_path):
     with pytest.raises(TargetError, match=r"cannot make a folder for the hook in .*: No such file"):
         with open_lineage(NAME, PAIR, {"RUNTIME_DIRECTORY": str(tmp_path / "none")}):
             pass
+
+
+async def test_a_hook_does_not_get_what_is_for_the_service_alone(monkeypatch):
+    """TSCERT_DOMAINS is an option of the service, too, and only that speaks to systemd for itself."""
+    monkeypatch.setenv("TSCERT_DOMAINS", "option.of.the.service")
+    monkeypatch.setenv("NOTIFY_SOCKET", "/run/notify")
+    monkeypatch.setenv("WATCHDOG_USEC", "1")
+    text = 'echo "$TSCERT_DOMAINS|$NOTIFY_SOCKET|$WATCHDOG_USEC|$TSCERT_DOMAIN"'
+    hook = HookSettings(command=(text,), shell=True)
+    assert await run_hook(hook, {"TSCERT_DOMAIN": "box"}) == "|||box"
+
+
+def test_where_there_is_no_temporary_folder_the_lineage_says_so(monkeypatch):
+    def none():
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.setattr("tempfile.gettempdir", none)
+    with pytest.raises(
+        TargetError, match="cannot make a folder for the hook in the system's temporary folder"
+    ):
+        with open_lineage(NAME, PAIR, {}):
+            pass
