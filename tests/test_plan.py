@@ -568,3 +568,31 @@ def test_a_year_without_faults_is_six_renewals_at_their_time_and_a_look_a_day():
             life.happen(Ask(0.0, 90 * DAY, SECOND))
     assert orders == [Request.ISSUE, *[Request.RENEW] * 6]
     assert 350 <= looks <= 365
+
+
+def slow_runway(failures, next_order_at, not_after, policy):
+    """The rule as it is written in docs/design.rst, step by step."""
+    left, attempts = (not_after - next_order_at).total_seconds(), 0
+    wait = policy.seconds(failures + 1)
+    while left > 0 and attempts < 999:
+        attempts += 1
+        left -= min(wait, policy.cap_seconds(left))
+        wait = min(wait * policy.factor, policy.maximum.total_seconds())
+    return attempts
+
+
+@given(
+    failures=st.integers(0, 80),
+    left=st.integers(-10, 400 * 86400).map(lambda seconds: timedelta(seconds=seconds + 0.5)),
+    policy=st.builds(
+        RetryPolicy,
+        initial=st.sampled_from([timedelta(seconds=3), timedelta(minutes=1), timedelta(hours=2)]),
+        factor=st.sampled_from([1, 1.5, 2, 10]),
+        maximum=st.sampled_from([timedelta(minutes=30), timedelta(hours=12), timedelta(hours=24)]),
+        urgency=st.booleans(),
+    ),
+)
+def test_the_runway_is_what_the_schedule_gives_step_by_step(failures, left, policy):
+    """It is computed by tables, since a page asks for thousands."""
+    expected = slow_runway(failures, NOW, NOW + left, policy)
+    assert abs(runway(failures, NOW, NOW + left, policy) - expected) <= (expected > 200)  # floats

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import enum
+import math
+from bisect import bisect_left
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import TYPE_CHECKING
 
 import attrs
 
 from .renewal import look_interval
+from .retry import URGENT_BELOW
 
 if TYPE_CHECKING:
     from .ledger import Ledger
@@ -173,9 +177,30 @@ def runway(failures: int, next_order_at: datetime, not_after: datetime, policy: 
         policy: the schedule; its jitter is left out.
     """
     left, attempts = (not_after - next_order_at).total_seconds(), 0
+    growing, seconds = policy.growth(failures + 1)
+    if left - seconds > URGENT_BELOW:  # the usual case, and a page asks it of thousands
+        return min(growing + _attempts_at_cap(left - seconds, policy), _RUNWAY_ENOUGH)
     wait = policy.seconds(failures + 1)
-    while left > 0 and attempts < _RUNWAY_ENOUGH:  # in floats, since a page may want it of thousands
+    while left > 0 and attempts < _RUNWAY_ENOUGH:
         attempts += 1
         left -= min(wait, policy.cap_seconds(left))
         wait = min(wait * policy.factor, policy.maximum.total_seconds())
     return attempts
+
+
+def _attempts_at_cap(left: float, policy: RetryPolicy) -> int:
+    """Return how many attempts there are in so many seconds, each after the longest wait."""
+    longest = policy.maximum.total_seconds()
+    if not policy.urgency:
+        return math.ceil(left / longest)
+    before = math.ceil((left - URGENT_BELOW) / longest)
+    return before + bisect_left(_urgent_moments(longest), left - before * longest)
+
+
+@cache
+def _urgent_moments(longest: float) -> list[float]:
+    """Return, at index n, with how many seconds left there are n attempts (the inverse of ``cap_seconds``)."""
+    moments = [0.0]
+    while moments[-1] < URGENT_BELOW:
+        moments.append(moments[-1] + min(longest, max(moments[-1] / 7, 3600)))
+    return moments

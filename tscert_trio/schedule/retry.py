@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from datetime import timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import attrs
@@ -26,11 +28,12 @@ from ..errors import (
 if TYPE_CHECKING:
     from random import Random
 
-__all__ = ["LONGEST_HOLD", "RetryPolicy", "hold_after", "wait_after"]
+__all__ = ["LONGEST_HOLD", "URGENT_BELOW", "RetryPolicy", "hold_after", "wait_after"]
 
 _HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
 _NO_JITTER_BELOW = _HOUR
-_URGENT_BELOW = timedelta(days=8).total_seconds()
+URGENT_BELOW = timedelta(days=8).total_seconds()
+"""With fewer seconds left waits get shorter."""
 _LONG_WITHOUT = timedelta(days=3)
 
 LONGEST_HOLD = timedelta(days=7)
@@ -84,6 +87,10 @@ class RetryPolicy:
             wait *= self.factor
         return min(wait, longest)
 
+    def growth(self, failures: int) -> tuple[int, float]:
+        """Return how many waits are shorter than the longest from a failure on, and how long in all."""
+        return _growth(self, failures)
+
     def cap(self, left: timedelta) -> timedelta:
         """Return the longest wait for a certificate of which so much is left; less than nothing: expired."""
         return timedelta(seconds=self.cap_seconds(left.total_seconds()))
@@ -91,7 +98,7 @@ class RetryPolicy:
     def cap_seconds(self, left: float) -> float:
         """Return the same in seconds."""
         longest = self.maximum.total_seconds()
-        if not self.urgency or left > _URGENT_BELOW:
+        if not self.urgency or left > URGENT_BELOW:
             return longest
         if left > 0:
             return min(longest, max(left / 8, _HOUR.total_seconds()))
@@ -105,6 +112,17 @@ class RetryPolicy:
         if self.jitter and seconds >= _NO_JITTER_BELOW.total_seconds():
             seconds *= 1 + rng.uniform(0, self.jitter)
         return timedelta(seconds=seconds)
+
+
+@lru_cache(maxsize=1024)
+def _growth(policy: RetryPolicy, failures: int) -> tuple[int, float]:
+    wait, longest = policy.seconds(failures), policy.maximum.total_seconds()
+    if policy.factor == 1 and wait < longest:
+        return 0, math.inf
+    count, seconds = 0, 0.0
+    while wait < longest:
+        count, seconds, wait = count + 1, seconds + wait, wait * policy.factor
+    return count, seconds
 
 
 _UNCOUNTED_WAIT: dict[type[LocalAPIError], timedelta] = {
