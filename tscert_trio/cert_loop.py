@@ -8,6 +8,7 @@ is done.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
@@ -63,6 +64,8 @@ class LoopContext:
     news: Hints
     """Given after a certificate that is new, or seen for the first time here or since it seemed lost; after a
     failure that may pass with the CA's return; and when names come or go."""
+    outcomes: Counter[tuple[str, str]] = attrs.field(factory=Counter)
+    """How many requests ended how."""
 
 
 class _Sent(NamedTuple):
@@ -263,6 +266,7 @@ class CertLoop:
                 self._look_failed(_without_frames(exc))
                 return
         now = context.clock()
+        context.outcomes["look", "found"] += 1
         is_known, before = record.leaf is not None, record.error
         was_seen = record.looked_at is not None and may_look(record, record.looked_at)
         is_new = record.saw(leaf, now)
@@ -277,6 +281,7 @@ class CertLoop:
     def _look_failed(self, error: LocalAPIError) -> None:
         context, record = self._context, self.record
         now, before = context.clock(), record.error
+        context.outcomes["look", type(error).__name__] += 1
         record.failed(error, now, policy=context.retry_policy, rng=context.rng, is_order=False)
         if error.reached_ca is not False:
             context.ledger.spend_behind(record, now, is_order=True)
@@ -312,9 +317,11 @@ class CertLoop:
                 self._end(number, "cancelled")
                 raise
         if isinstance(outcome, LocalAPIError):
+            context.outcomes[step.request.value, type(outcome).__name__] += 1
             self._order_failed(number, outcome)
         else:
-            self._order_succeeded(number, outcome, started_at=now, is_first=not had_one)
+            found = self._order_succeeded(number, outcome, started_at=now, is_first=not had_one)
+            context.outcomes[step.request.value, found] += 1
 
     async def _ask(self, request: Request) -> Certificate:
         context = self._context
@@ -334,7 +341,7 @@ class CertLoop:
 
     def _order_succeeded(
         self, number: int, leaf: Certificate, *, started_at: datetime, is_first: bool
-    ) -> None:
+    ) -> str:
         context, record = self._context, self.record
         now, before = context.clock(), record.error
         was_seen = record.looked_at is not None and may_look(record, record.looked_at)
@@ -344,10 +351,12 @@ class CertLoop:
         )
         if is_new and not is_ours and (not is_first or leaf.not_before > record.wanted_since - _BACKDATED):
             context.ledger.spend_behind(record, now, is_order=False)
-        self._end(number, "issued" if is_ours else "found")
+        outcome = "issued" if is_ours else "found"
+        self._end(number, outcome)
         self._report_leaf(is_new=is_new, before=before)
         if is_new or not was_seen:
             context.news.give()
+        return outcome
 
     def _order_failed(self, number: int, error: LocalAPIError) -> None:
         context, record = self._context, self.record

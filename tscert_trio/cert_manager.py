@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterable, Mapping, Sequence
 
+    from .clock import Clock
     from .delivery_book import DeliveryBook
     from .delivery_record import DeliveryRecord
     from .hints import Hints
+    from .journal import Journal
     from .live_context import LiveContexts
     from .serve_config import ServeConfig
     from .target_settings import HookSettings, TargetSettings
@@ -49,6 +51,7 @@ class CertManager:
         self._ending: dict[str, _Running] = {}
         self._records = records
         self._live: LiveContexts | None = None
+        self._is_told = False
         self._deliveries: list[DeliveryBook] = []
         self._alerts_told: dict[str, DeliveryRecord] = {}
         self._caretaker = Caretaker(context, records, self._loops_by_name, self._delivery_records)
@@ -97,6 +100,7 @@ class CertManager:
             self._ending[domain] = running
             running.scope.cancel(reason=f"{domain} is no longer wanted")
             self._context.ledger.leave_queue(domain)
+        self._is_told = True
         self._context.news.give()
 
     def renew(self, domain: str, *, force: bool = False) -> None:
@@ -128,6 +132,16 @@ class CertManager:
     def news(self) -> Hints:
         """Occasions to look at the statistics again: a certificate or a name is new, or gone."""
         return self._context.news
+
+    @property
+    def journal(self) -> Journal:
+        """What has happened."""
+        return self._context.journal
+
+    @property
+    def clock(self) -> Clock:
+        """The present time, as the manager has it."""
+        return self._context.clock
 
     async def ssl_context(self, domain: str) -> ssl.SSLContext:
         """Return a server's context that always presents the newest certificate of a name.
@@ -202,6 +216,10 @@ class CertManager:
             deliveries=tuple(
                 statistics for delivery in self._deliveries for statistics in delivery.statistics()
             ),
+            is_told=self._is_told,
+            capability=self._context.client.capability,
+            requests=self._context.client.durations.statistics(),
+            outcomes=dict(self._context.outcomes),
         )
 
     def _start(self, domain: str) -> None:

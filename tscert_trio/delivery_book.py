@@ -10,6 +10,7 @@ import attrs
 
 from .delivery_record import DeliveryRecord, DeliveryState, goal_of
 from .errors import HookError, TargetError
+from .journal import DeliveryEvent
 from .loop_log import local_time
 from .serve_config import DomainFilter
 from .statistics import DeliveryStatistics
@@ -147,13 +148,14 @@ class DeliveryBook:
         """Note that a step went well, and tell it if it was the last."""
         now = self._context.clock()
         was_bad, leaf = record.error is not None, self.newest_leaf(record.domain)
+        is_news = was_bad or state is not record.state
         record.reached(state, now, is_goal=state is self.goal)
         if state is self.goal:
             record.good_until = leaf.not_after if leaf is not None else None
             if was_bad:
                 self._context.news.give()  # somebody may wait to hear it
             self.tell(record, f"the certificate is {state.value}", level=logging.INFO)
-        self._context.journal.remember_delivery(record)
+        self._remember(record, state.value if is_news else None)
 
     def fall_back(self, record: DeliveryRecord, state: DeliveryState) -> None:
         """Note that a step is to be done again."""
@@ -169,11 +171,25 @@ class DeliveryBook:
                 continue
             is_news = text != record.error
             record.failed(text, self._context.clock(), output=output)
-            self._context.journal.remember_delivery(record)
+            self._remember(record, "failed" if is_news else None, text)
             assert record.retry_at is not None
             then = f"{text.rstrip('.')}. Next try at {local_time(record.retry_at)}"
             self.tell(record, then, level=logging.WARNING if is_news else logging.INFO)
         self._context.news.give()
+
+    def _remember(self, record: DeliveryRecord, outcome: str | None, text: str | None = None) -> None:
+        """Write down how far a delivery is, and what came of the last step if that is news."""
+        event = None
+        if outcome is not None:
+            event = DeliveryEvent(
+                at=self._context.clock(),
+                target=record.target,
+                domain=record.domain,
+                outcome=outcome,
+                text=text,
+                fingerprint=record.fingerprint,
+            )
+        self._context.journal.remember_delivery(record, event)
 
     def warn(self, record: DeliveryRecord, warnings: tuple[str, ...]) -> None:
         """Tell what a file system refused, if that is new."""

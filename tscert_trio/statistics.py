@@ -10,7 +10,7 @@ import attrs
 from .schedule import RetryPolicy, due_time, runway
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from datetime import datetime
 
     from .certificate import Certificate
@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from .schedule import DueReason, Ledger, RenewalWindow
 
 __all__ = [
+    "REQUEST_SECONDS",
     "CertManagerStatistics",
     "DeliveryStatistics",
     "DomainState",
     "DomainStatistics",
     "LimitStatistics",
+    "RequestStatistics",
     "limit_statistics",
 ]
 
@@ -171,6 +173,23 @@ class DeliveryStatistics:
 
 
 @attrs.frozen(kw_only=True)
+class RequestStatistics:
+    """How long tailscaled took for requests of one kind, since the start of the process."""
+
+    endpoint: str
+    """Such as ``cert`` or ``status``."""
+    count: int
+    seconds: float
+    """In all."""
+    buckets: tuple[int, ...]
+    """How many took at most so long, for each of :data:`REQUEST_SECONDS`."""
+
+
+REQUEST_SECONDS = (0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+"""Bounds of the buckets."""
+
+
+@attrs.frozen(kw_only=True)
 class CertManagerStatistics:
     """How all names stand, sorted by name."""
 
@@ -182,6 +201,14 @@ class CertManagerStatistics:
     limits: tuple[LimitStatistics, ...] = ()
     deliveries: tuple[DeliveryStatistics, ...] = ()
     """By target, in the order of the settings, and name."""
+    is_told: bool = True
+    """Whether it was told which names are wanted, if only that there are none."""
+    capability: int | None = None
+    """``Tailscale-Cap`` of tailscaled, from its newest answer."""
+    requests: tuple[RequestStatistics, ...] = ()
+    """By endpoint."""
+    outcomes: Mapping[tuple[str, str], int] = attrs.field(factory=dict)
+    """How many requests ended how since the start: by request (:class:`Request`), and outcome or class."""
 
     def __getitem__(self, domain: str) -> DomainStatistics:
         """Return the statistics of one name.

@@ -1,4 +1,4 @@
-"""One request, as the journal has it."""
+"""One request, and one step of a delivery, as the journal has them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import attrs
 if TYPE_CHECKING:
     from datetime import datetime
 
-__all__ = ["Attempt"]
+__all__ = ["Attempt", "DeliveryEvent"]
 
 
 @attrs.frozen(kw_only=True)
@@ -29,3 +29,20 @@ class Attempt:
     """In tailscaled's words, where it failed."""
     fingerprint: str | None = None
     """Of the certificate that it brought."""
+
+
+@attrs.frozen(kw_only=True)
+class DeliveryEvent:
+    """A step of a delivery that went well, or failed otherwise than before."""
+
+    number: int = 0
+    """As the journal counts; 0 until it is written."""
+    at: datetime
+    target: str
+    domain: str
+    outcome: str
+    """The state that was reached, such as ``written``; or ``failed``."""
+    text: str | None = None
+    """Why it failed."""
+    fingerprint: str | None = None
+    """Of the certificate."""

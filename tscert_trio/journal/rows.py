@@ -10,7 +10,7 @@ from ..certificate import Certificate
 from ..delivery_record import DeliveryRecord, DeliveryState
 from ..errors import LocalAPIError, RateLimit, RateLimitedError
 from ..schedule import AccountState, DomainRecord, RenewalWindow, TailnetState
-from .attempt import Attempt
+from .attempt import Attempt, DeliveryEvent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -36,6 +36,9 @@ CREATE TABLE IF NOT EXISTS deliveries (
     target TEXT NOT NULL, domain TEXT NOT NULL, fingerprint BLOB NOT NULL, before BLOB, state TEXT NOT NULL,
     since REAL NOT NULL, failures INTEGER NOT NULL, error TEXT, output TEXT, retry_at REAL, checked_at REAL,
     served TEXT, warnings TEXT, good_until REAL, PRIMARY KEY (target, domain)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS delivery_events (
+    number INTEGER PRIMARY KEY, at REAL NOT NULL, target TEXT NOT NULL, domain TEXT NOT NULL,
+    outcome TEXT NOT NULL, text TEXT, fingerprint BLOB);
 """
 
 BEGIN_ATTEMPT = "INSERT INTO attempts (domain, request, started_at) VALUES (?, ?, ?)"
@@ -47,9 +50,13 @@ NOTE_ATTEMPT = (
 PUT_CERTIFICATE = "INSERT INTO certificates VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 PUT_DOMAIN = f"REPLACE INTO domains VALUES ({', '.join('?' * 22)})"  # noqa: S608 -- question marks
 PUT_DELIVERY = f"REPLACE INTO deliveries VALUES ({', '.join('?' * 14)})"  # noqa: S608 -- question marks
+NOTE_DELIVERY = (
+    "INSERT INTO delivery_events (at, target, domain, outcome, text, fingerprint) VALUES (?, ?, ?, ?, ?, ?)"
+)
 ALL_DELIVERIES = "SELECT * FROM deliveries"
 PUT_LIMIT = "REPLACE INTO limits VALUES (?, ?, ?)"
 NEWEST_CERTIFICATES = "SELECT * FROM certificates WHERE fingerprint IN (SELECT fingerprint FROM domains)"
+CERTIFICATES_OF = "SELECT * FROM certificates WHERE domain = ? ORDER BY not_before"
 ALL_DOMAINS = "SELECT * FROM domains"
 ALL_LIMITS = "SELECT * FROM limits"
 
@@ -226,6 +233,26 @@ def to_delivery(row: tuple[Any, ...]) -> DeliveryRecord:
         served=row[11],
         warnings=() if row[12] is None else tuple(row[12].split("\n")),
         good_until=_moment_or_none(row[13]),
+    )
+
+
+def from_delivery_event(event: DeliveryEvent) -> tuple[Any, ...]:
+    """Return a row of ``delivery_events``, without its number."""
+    fingerprint = event.fingerprint and bytes.fromhex(event.fingerprint)
+    return event.at.timestamp(), event.target, event.domain, event.outcome, event.text, fingerprint
+
+
+def to_delivery_event(row: tuple[Any, ...]) -> DeliveryEvent:
+    """Return what a row of ``delivery_events`` says."""
+    number, at, target, domain, outcome, text, fingerprint = row
+    return DeliveryEvent(
+        number=number,
+        at=_moment(at),
+        target=target,
+        domain=domain,
+        outcome=outcome,
+        text=text,
+        fingerprint=fingerprint and fingerprint.hex(),
     )
 
 

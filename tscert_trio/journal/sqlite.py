@@ -11,7 +11,7 @@ import logging
 import sqlite3
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import attrs
 import trio
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ..delivery_record import DeliveryRecord
     from ..errors import LocalAPIError
     from ..schedule import AccountState, DomainRecord, Request
-    from .attempt import Attempt
+    from .attempt import Attempt, DeliveryEvent
 
 __all__ = ["Journal", "Memories"]
 
@@ -175,10 +175,12 @@ class Journal:
         with self._writing() as db:
             db.execute(rows.PUT_DOMAIN, rows.from_record(record))
 
-    def remember_delivery(self, record: DeliveryRecord) -> None:
-        """Write down how far a delivery is."""
-        with self._writing(is_one=True) as db:
+    def remember_delivery(self, record: DeliveryRecord, event: DeliveryEvent | None = None) -> None:
+        """Write down how far a delivery is, and, if that is news, what has happened."""
+        with self._writing(is_one=event is None) as db:
             db.execute(rows.PUT_DELIVERY, rows.from_delivery(record))
+            if event is not None:
+                db.execute(rows.NOTE_DELIVERY, rows.from_delivery_event(event))
 
     def write_again(
         self,
@@ -197,29 +199,59 @@ class Journal:
                     self._write_certificate(db, record.domain, record.leaf, now)
                 self._write(db, record, account)
 
-    def attempts(self, domain: str | None = None, *, limit: int = 100) -> tuple[Attempt, ...]:
+    def attempts(
+        self, domain: str | None = None, *, since: datetime | None = None, limit: int = 100
+    ) -> tuple[Attempt, ...]:
         """Return the newest attempts, the newest last.
 
         Args:
             domain: of one name only.
+            since: that have ended then or later.
             limit: how many at most.
         """
-        where, values = ("WHERE domain = ?", (domain,)) if domain is not None else ("", ())
+        return tuple(map(rows.to_attempt, self._newest("attempts", "ended_at", domain, since, limit)))
+
+    def delivery_events(
+        self, domain: str | None = None, *, since: datetime | None = None, limit: int = 100
+    ) -> tuple[DeliveryEvent, ...]:
+        """Return the newest steps of deliveries, the newest last; else as :meth:`attempts`."""
+        found = self._newest("delivery_events", "at", domain, since, limit)
+        return tuple(map(rows.to_delivery_event, found))
+
+    def certificates(self, domain: str) -> tuple[Certificate, ...]:
+        """Return the certificates that a name has had in the last 400 days, the newest last."""
         try:
-            found = self._db.execute(
-                f"SELECT * FROM attempts {where} ORDER BY number DESC LIMIT ?",  # noqa: S608 -- a constant
-                (*values, limit),
-            ).fetchall()
-            return tuple(map(rows.to_attempt, reversed(found)))
+            found = self._db.execute(rows.CERTIFICATES_OF, (domain,)).fetchall()
+            return tuple(map(rows.to_certificate, found))
         except _NONSENSE as exc:
             self._tell(exc)
             return ()
+
+    def _newest(
+        self, table: str, moment: str, domain: str | None, since: datetime | None, limit: int
+    ) -> list[tuple[Any, ...]]:
+        conditions = {
+            "domain = ?": domain,
+            f"{moment} >= ?": since.timestamp() if since is not None else None,
+        }
+        given = {condition: value for condition, value in conditions.items() if value is not None}
+        where = f"WHERE {' AND '.join(given)}" if given else ""
+        try:
+            found = self._db.execute(
+                f"SELECT * FROM {table} {where} ORDER BY number DESC LIMIT ?",  # noqa: S608 -- constants
+                (*given.values(), limit),
+            ).fetchall()
+        except _NONSENSE as exc:
+            self._tell(exc)
+            return []
+        return found[::-1]
 
     def tidy(self, now: datetime, wanted: Container[str] = ()) -> None:
         """Forget what is older than 400 days, but not how names stand that are wanted."""
         limit = (now - _KEPT).timestamp()
         with self._writing() as db:
             db.execute("DELETE FROM attempts WHERE started_at < ?", (limit,))
+            db.execute("DELETE FROM delivery_events WHERE at < ?", (limit,))
             db.execute("DELETE FROM certificates WHERE not_after < ?", (limit,))
             old = db.execute(
                 "SELECT domain FROM domains WHERE coalesce(ended_at, wanted_since) < ?", (limit,)

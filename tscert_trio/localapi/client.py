@@ -27,6 +27,7 @@ from ..errors import (
 from ..serve_config import ServeConfig, some_of
 from .answers import error_from_answer
 from .bus import BusWatch
+from .durations import Durations
 from .protocol import ISSUE_TIMEOUT, FetchedServeConfig, Status
 from .socket_path import default_socket_path
 from .transport import UnixTransport
@@ -71,6 +72,8 @@ class LocalClient:
         self.socket_path = Path(socket_path) if socket_path is not None else default_socket_path()
         self.capability: int | None = None
         """``Tailscale-Cap`` of the newest answer: 123 is v1.86, 138 v1.98, 142 v1.102, 148 v1.104."""
+        self.durations = Durations()
+        """How long its requests took, but for bus watches."""
         self._clock = clock
         # No httpx.AsyncClient around it: all it would add here is time, and async generators that
         # leak when a bus watch is left early (encode/httpx#2587).
@@ -224,8 +227,14 @@ class LocalClient:
         if patience is not None:
             extensions["patience"] = patience.total_seconds()
         request = httpx.Request("GET", _URL, headers=_HEADERS, extensions=extensions)
-        with self._socket_errors():
-            response = await self._transport.handle_async_request(request)
+        began = trio.current_time()
+        try:
+            with self._socket_errors():
+                response = await self._transport.handle_async_request(request)
+        finally:
+            if patience is not None:
+                endpoint = target.partition("?")[0].partition("/")[0]
+                self.durations.note(endpoint, trio.current_time() - began)
         try:
             capability = response.headers.get("tailscale-cap", "")
             if capability.isascii() and capability.isdigit() and len(capability) < 10:

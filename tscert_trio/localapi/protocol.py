@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from ..certificate import CertChain, CertPair
     from ..serve_config import ServeConfig
+    from .durations import Durations
 
 __all__ = ["ISSUE_TIMEOUT", "FetchedServeConfig", "LocalAPI", "Status"]
 
@@ -48,6 +49,8 @@ class LocalAPI(Protocol):  # its methods are described where they are implemente
 
     @property
     def capability(self) -> int | None: ...  # noqa: D102
+    @property
+    def durations(self) -> Durations: ...  # noqa: D102
     async def cert(  # noqa: D102
         self, domain: str, *, min_validity: timedelta | None = None, patience: timedelta = ISSUE_TIMEOUT
     ) -> CertChain: ...

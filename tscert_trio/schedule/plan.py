@@ -199,7 +199,7 @@ def _attempts_at_cap(left: float, policy: RetryPolicy) -> int:
 
 @cache
 def _urgent_moments(longest: float) -> list[float]:
-    """Return, at index n, with how many seconds left there are n attempts (the inverse of ``cap_seconds``)."""
+    """Return, at index n, with how many seconds left there are n attempts: ``cap_seconds`` the other way."""
     moments = [0.0]
     while moments[-1] < URGENT_BELOW:
         moments.append(moments[-1] + min(longest, max(moments[-1] / 7, 3600)))
