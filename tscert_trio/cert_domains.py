@@ -16,7 +16,7 @@ import attrs
 import trio
 from trio_util import AsyncValue
 
-from .errors import LocalAPIError, NotACertDomainError, UnreachableError
+from .errors import LocalAPIError, NotACertDomainError, UnreachableError, without_frames
 from .hints import Hints
 from .serve_config import some_of
 
@@ -70,7 +70,8 @@ class CertDomains:
         self.changes = Hints()
         """Told by tailscaled itself: what failed because of it may go well now."""
         self._silent_since: float | None = None
-        self._trouble = ""
+        self.trouble: LocalAPIError | None = None
+        """Why the last question was not answered; ``None`` where it was."""
         self._first_connected_at: float | None = None
         self.bus_connected = False
         """Whether the bus is being watched just now."""
@@ -169,12 +170,12 @@ class CertDomains:
         except LocalAPIError as exc:
             self._no_answer(exc, is_there=True)
             return False
-        if self._trouble:
+        if self.trouble is not None:
             _logger.info("tailscaled answers")
             self._tell_change()
         if names != self.view.names:
             _logger.info("the node may have certificates for %s", some_of(names))
-        self._silent_since, self._trouble = None, ""
+        self._silent_since = self.trouble = None
         self._view.value = CertDomainsView(names=names)
         return True
 
@@ -192,9 +193,9 @@ class CertDomains:
         self.hints.give()
 
     def _no_answer(self, exc: LocalAPIError, *, is_there: bool) -> None:
-        if str(exc) != self._trouble:
-            self._trouble = str(exc)
+        if str(exc) != str(self.trouble):
             _logger.warning("cannot learn the node's CertDomains: %s. %s %s", exc, exc.meaning, exc.remedy)
+        self.trouble = without_frames(exc)
         if not is_there:  # it is waited for, uncounted
             self._silent_since = None
             self._view.value = attrs.evolve(self.view, is_blind=False)

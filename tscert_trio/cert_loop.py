@@ -16,7 +16,7 @@ import attrs
 import trio
 
 from .cert_requests import issue, look, renew
-from .errors import LocalAPIError, NotACertDomainError
+from .errors import LocalAPIError, NotACertDomainError, without_frames
 from .loop_log import log_certificate, log_earlier_failure, log_end, log_failure
 from .schedule import Mode, Request, Step, may_look, next_step, slot_priority
 from .statistics import DomainState, DomainStatistics
@@ -166,7 +166,7 @@ class CertLoop:
     def look_failed(self, error: LocalAPIError) -> None:
         """Take note that somebody else's look failed, and may have reached the CA."""
         if self._sent is None:
-            self._look_failed(_without_frames(error))
+            self._look_failed(without_frames(error))
             self.plan_again()
         else:  # the request under way will tell
             self.record.is_lost = True
@@ -263,7 +263,7 @@ class CertLoop:
             try:
                 leaf = await look(context.client, self.domain)
             except LocalAPIError as exc:
-                self._look_failed(_without_frames(exc))
+                self._look_failed(without_frames(exc))
                 return
         now = context.clock()
         context.outcomes["look", "found"] += 1
@@ -311,7 +311,7 @@ class CertLoop:
             try:
                 outcome = await self._ask(step.request)
             except LocalAPIError as exc:
-                outcome = _without_frames(exc)
+                outcome = without_frames(exc)
             except BaseException:  # cancelled, which is no failure; or a bug
                 context.ledger.settle_cancelled(record)
                 self._end(number, "cancelled")
@@ -392,9 +392,3 @@ class CertLoop:
         if leaf is not None and not self.record.has_valid_leaf(now) and self._end_told is not leaf:
             self._end_told = leaf
             log_end(self.record, step, now)
-
-
-def _without_frames(error: LocalAPIError) -> LocalAPIError:
-    """Return an error that can be kept for days: what led to it would keep the request's frames alive."""
-    error.__context__ = error.__cause__ = None
-    return error.with_traceback(None)

@@ -216,6 +216,7 @@ class CertManager:
             deliveries=tuple(
                 statistics for delivery in self._deliveries for statistics in delivery.statistics()
             ),
+            trouble=cert_domains.trouble,
             is_told=self._is_told,
             capability=self._context.client.capability,
             requests=self._context.client.durations.statistics(),

@@ -353,3 +353,9 @@ class ProtocolError(LocalAPIError):
     meaning = "What answers on this socket is not tailscaled, or not one this was written for."
     remedy = "Check the socket path and tailscaled's version."
     counted = True
+
+
+def without_frames(error: LocalAPIError) -> LocalAPIError:
+    """Return an error that can be kept for days: what led to it would keep the request's frames alive."""
+    error.__context__ = error.__cause__ = None
+    return error.with_traceback(None)

@@ -201,6 +201,8 @@ class CertManagerStatistics:
     limits: tuple[LimitStatistics, ...] = ()
     deliveries: tuple[DeliveryStatistics, ...] = ()
     """By target, in the order of the settings, and name."""
+    trouble: LocalAPIError | None = None
+    """Why tailscaled does not tell the CertDomains just now; ``None`` where it does."""
     is_told: bool = True
     """Whether it was told which names are wanted, if only that there are none."""
     capability: int | None = None
