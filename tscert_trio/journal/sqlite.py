@@ -199,24 +199,18 @@ class Journal:
                     self._write_certificate(db, record.domain, record.leaf, now)
                 self._write(db, record, account)
 
-    def attempts(
-        self, domain: str | None = None, *, since: datetime | None = None, limit: int = 100
-    ) -> tuple[Attempt, ...]:
+    def attempts(self, domain: str | None = None, *, limit: int = 100) -> tuple[Attempt, ...]:
         """Return the newest attempts, the newest last.
 
         Args:
             domain: of one name only.
-            since: that have ended then or later.
             limit: how many at most.
         """
-        return tuple(map(rows.to_attempt, self._newest("attempts", "ended_at", domain, since, limit)))
+        return tuple(map(rows.to_attempt, self._newest("attempts", domain, limit)))
 
-    def delivery_events(
-        self, domain: str | None = None, *, since: datetime | None = None, limit: int = 100
-    ) -> tuple[DeliveryEvent, ...]:
+    def delivery_events(self, domain: str | None = None, *, limit: int = 100) -> tuple[DeliveryEvent, ...]:
         """Return the newest steps of deliveries, the newest last; else as :meth:`attempts`."""
-        found = self._newest("delivery_events", "at", domain, since, limit)
-        return tuple(map(rows.to_delivery_event, found))
+        return tuple(map(rows.to_delivery_event, self._newest("delivery_events", domain, limit)))
 
     def certificates(self, domain: str) -> tuple[Certificate, ...]:
         """Return the certificates that a name has had in the last 400 days, the newest last."""
@@ -227,19 +221,12 @@ class Journal:
             self._tell(exc)
             return ()
 
-    def _newest(
-        self, table: str, moment: str, domain: str | None, since: datetime | None, limit: int
-    ) -> list[tuple[Any, ...]]:
-        conditions = {
-            "domain = ?": domain,
-            f"{moment} >= ?": since.timestamp() if since is not None else None,
-        }
-        given = {condition: value for condition, value in conditions.items() if value is not None}
-        where = f"WHERE {' AND '.join(given)}" if given else ""
+    def _newest(self, table: str, domain: str | None, limit: int) -> list[tuple[Any, ...]]:
+        where, values = ("WHERE domain = ?", (domain,)) if domain is not None else ("", ())
         try:
             found = self._db.execute(
                 f"SELECT * FROM {table} {where} ORDER BY number DESC LIMIT ?",  # noqa: S608 -- constants
-                (*given.values(), limit),
+                (*values, limit),
             ).fetchall()
         except _NONSENSE as exc:
             self._tell(exc)

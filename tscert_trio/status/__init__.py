@@ -1,0 +1,1 @@
+"""How everything is, for people and programs: report, JSON, metrics, health, page, and what serves them."""

@@ -1,0 +1,213 @@
+"""From statistics to a report. Pure."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import cache
+from typing import TYPE_CHECKING
+
+from ..errors import NotACertDomainError
+from ..schedule import due_time
+from ..statistics import DomainState
+from .judging import judge, judge_delivery
+from .report import (
+    CertificateReport,
+    DeliveryReport,
+    DomainReport,
+    Level,
+    LimitReport,
+    Source,
+    StatusReport,
+    TailscaledReport,
+    Trouble,
+    WindowReport,
+)
+from .words import sentence_of_all
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ..errors import LocalAPIError
+    from ..statistics import CertManagerStatistics, DeliveryStatistics, DomainStatistics
+
+__all__ = ["make_report", "trouble_of"]
+
+_NEVER = datetime(9999, 1, 1, tzinfo=UTC)
+_DELIVERY_MEANING = "What serves this name does not have its newest certificate."
+_DELIVERY_REMEDY = "The text says it. After the repair try at once: tscert-trio renew {domain}"
+
+
+def make_report(
+    statistics: CertManagerStatistics,
+    now: datetime,
+    *,
+    source: Source = Source.SERVICE,
+    with_output: bool = False,
+) -> StatusReport:
+    """Return a report.
+
+    Args:
+        statistics: of the manager, or as the journal remembers.
+        now: the present time.
+        source: which of the two.
+        with_output: with what hooks wrote, which is for people on this machine only.
+    """
+    deliveries: dict[str, list[DeliveryStatistics]] = {}
+    for delivery in statistics.deliveries:
+        deliveries.setdefault(delivery.domain, []).append(delivery)
+    trouble = statistics.trouble
+    reports = [
+        _domain(each, deliveries.get(each.domain, ()), now, trouble, source, with_output=with_output)
+        for each in statistics.domains
+    ]
+    reports.sort(key=lambda report: (-report.level.rank, report.harmless_until or _NEVER, report.name))
+    counts = {level.value: 0 for level in Level}
+    for report in reports:
+        counts[report.level.value] += 1
+    level = reports[0].level if reports else Level.GOOD
+    summary = sentence_of_all(reports, counts, is_told=statistics.is_told)
+    if trouble is not None and level.rank < Level.WARNING.rank:
+        level = Level.WARNING
+        summary = f"tailscaled does not answer ({type(trouble).__name__}). {summary}"
+    if not statistics.is_told:
+        level = max(level, Level.NOTICE, key=lambda each: each.rank)
+    return StatusReport(
+        program=_version(),
+        at=now,
+        source=source,
+        level=level,
+        summary=summary,
+        counts=counts,
+        domains=tuple(reports),
+        limits=tuple(
+            LimitReport(
+                name=limit.name,
+                scope=limit.scope,
+                used=limit.used,
+                capacity=limit.capacity,
+                is_exceeded=limit.is_exceeded,
+                until=limit.until,
+            )
+            for limit in statistics.limits
+        ),
+        tailscaled=None if source is Source.JOURNAL else _tailscaled(statistics),
+        is_told=statistics.is_told,
+    )
+
+
+def trouble_of(error: LocalAPIError) -> Trouble:
+    """Return why something failed."""
+    return Trouble(kind=type(error).__name__, text=str(error), meaning=error.meaning, remedy=error.remedy)
+
+
+@cache
+def _version() -> str:
+    from importlib.metadata import version  # takes 20 ms
+
+    return version("tscert-trio")
+
+
+def _tailscaled(statistics: CertManagerStatistics) -> TailscaledReport:
+    names = statistics.cert_domains
+    return TailscaledReport(
+        is_bus_watched=statistics.bus_connected,
+        capability=statistics.capability,
+        cert_domains=tuple(sorted(names)) if names is not None else None,
+        trouble=None if statistics.trouble is None else trouble_of(statistics.trouble),
+    )
+
+
+def _domain(
+    statistics: DomainStatistics,
+    deliveries: Iterable[DeliveryStatistics],
+    now: datetime,
+    tailscaled: LocalAPIError | None,
+    source: Source,
+    *,
+    with_output: bool,
+) -> DomainReport:
+    certificate = _certificate(statistics, now)
+    error = statistics.last_error
+    if error is None and statistics.state is DomainState.WAITING and source is Source.SERVICE:
+        error = tailscaled or NotACertDomainError("it is not among this node's CertDomains")
+    trouble = trouble_of(error) if error is not None else None
+    fingerprint = certificate.fingerprint if certificate is not None else None
+    reports = tuple(_delivery(each, fingerprint, now, with_output=with_output) for each in deliveries)
+    level, summary = judge(statistics, certificate, trouble, now)
+    ends = [certificate.not_after] if trouble is not None and certificate is not None else []
+    worst = max(reports, key=lambda report: report.level.rank, default=None)
+    if worst is not None and worst.level.rank > level.rank:
+        level, summary = worst.level, f"{worst.target}: {worst.summary}"
+    ends += [report.good_until for report in reports if report.trouble is not None and report.good_until]
+    until = min(ends, default=None)
+    return DomainReport(
+        name=statistics.domain,
+        level=level,
+        summary=summary,
+        state="unknown" if source is Source.JOURNAL else statistics.state.value,
+        certificate=certificate,
+        harmless_until=until if until is not None and until > now else None,
+        trouble=trouble,
+        attempts=statistics.attempts,
+        failures=statistics.failures,
+        runway=statistics.runway,
+        last_attempt_at=statistics.last_attempt_at,
+        last_success_at=statistics.last_success_at,
+        next_attempt_at=statistics.next_attempt_at,
+        limit=statistics.limit,
+        limited_until=statistics.limited_until,
+        deliveries=reports,
+    )
+
+
+def _certificate(statistics: DomainStatistics, now: datetime) -> CertificateReport | None:
+    leaf, window = statistics.leaf, statistics.window
+    if leaf is None:
+        return None
+    due_at, reason = due_time(leaf, window)
+    return CertificateReport(
+        names=leaf.names,
+        serial_number=f"{leaf.serial_number:X}",
+        fingerprint=leaf.fingerprint,
+        issuer=leaf.issuer,
+        not_before=leaf.not_before,
+        not_after=leaf.not_after,
+        due_at=due_at,
+        due_reason=reason.value,
+        window=None
+        if window is None
+        else WindowReport(start=window.start, end=window.end, explanation_url=window.explanation_url),
+        is_valid=leaf.valid_at(now),
+    )
+
+
+def _delivery(
+    statistics: DeliveryStatistics, fingerprint: str | None, now: datetime, *, with_output: bool
+) -> DeliveryReport:
+    level, summary = judge_delivery(statistics, now)
+    trouble = None
+    if statistics.error is not None:
+        trouble = Trouble(
+            kind="DeliveryError",
+            text=statistics.error,
+            meaning=_DELIVERY_MEANING,
+            remedy=_DELIVERY_REMEDY.format(domain=statistics.domain),
+        )
+    return DeliveryReport(
+        target=statistics.target,
+        level=level,
+        summary=summary,
+        state=statistics.state.value,
+        goal=statistics.goal.value,
+        is_done=statistics.is_done,
+        is_current=statistics.fingerprint == fingerprint,
+        since=statistics.since,
+        failures=statistics.failures,
+        trouble=trouble,
+        output=statistics.output if with_output else None,
+        next_attempt_at=statistics.next_attempt_at,
+        checked_at=statistics.checked_at,
+        served=statistics.served,
+        warnings=statistics.warnings,
+        good_until=statistics.good_until,
+    )

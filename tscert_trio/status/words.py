@@ -1,0 +1,74 @@
+"""How things are, in one sentence. Pure."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from .report import DomainReport, Level
+
+__all__ = ["in_time", "moment", "of_names", "sentence_of_all", "span"]
+
+_UNITS = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
+
+
+def span(duration: timedelta) -> str:
+    """Return a duration as people say it, such as ``3 hours`` or ``1 day``; rounded down to one unit."""
+    seconds = abs(duration.total_seconds())
+    for size, unit in _UNITS:
+        number = int(seconds // size)
+        if number >= (2 if size > 60 else 1):  # "36 hours" rather than "1 day"
+            return f"{number} {unit}{'' if number == 1 else 's'}"
+    return "a moment"
+
+
+def in_time(at: datetime, now: datetime) -> str:
+    """Return when something is or was, seen from now: ``in 3 hours``, ``5 minutes ago``, ``now``."""
+    if abs(at - now) < timedelta(seconds=1):
+        return "now"
+    return f"in {span(at - now)}" if at > now else f"{span(now - at)} ago"
+
+
+def moment(at: datetime) -> str:
+    """Return a moment as people read it, in the zone of this machine."""
+    return f"{at.astimezone():%Y-%m-%d %H:%M %Z}"
+
+
+def of_names(count: int, total: int) -> str:
+    """Return ``1 of 3 names is``, ``All 3 names are`` or ``The name is``, for what follows."""
+    if count == total:
+        return "The name is" if total == 1 else f"All {total} names are"
+    return f"{count} of {total} names {'is' if count == 1 else 'are'}"
+
+
+def sentence_of_all(domains: Sequence[DomainReport], counts: dict[str, int], *, is_told: bool) -> str:
+    """Return how all names are.
+
+    Args:
+        domains: the worst first.
+        counts: how many are of each level.
+        is_told: whether it is known which names are wanted.
+    """
+    if not is_told:
+        return "It is not known yet which names are wanted."
+    if not domains:
+        return "No name wants a certificate."
+    total, bad, warnings = len(domains), counts["bad"], counts["warning"]
+    if not bad and not warnings:
+        rest = f"; {counts['notice']} under way" if counts["notice"] else ""
+        return f"{of_names(total, total)} well{rest}." if counts["good"] else "Certificates are under way."
+    worst = domains[0]
+    tail = f"{worst.name}: {worst.summary}"
+    if bad:
+        more = f", {warnings} more not well" if warnings else ""
+        return f"{of_names(bad, total)} bad{more}. {tail}"
+    return f"{of_names(warnings, total)} not well, and harmless for now. {tail}"
+
+
+def worst_of(levels: Sequence[Level]) -> Level:
+    """Return the worst of some levels."""
+    return max(levels, key=lambda level: level.rank)
