@@ -28,6 +28,7 @@ PACKAGES = {
     "systemd-tmpfiles": "systemd",
     "openssl": "openssl",
     "duk": "duktape",  # the JavaScript engine of Debian's polkit, as a program
+    "promtool": "prometheus",  # the server beside it is not used
 }
 """The program that is looked for, and the Debian package that has it."""
 
