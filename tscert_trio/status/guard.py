@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -28,6 +28,7 @@ SECURITY_HEADERS = (
 )
 """Of every answer: nothing from elsewhere, nothing inline, no frame, nothing kept."""
 
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(?::[0-9]{1,5})?")
 _ALWAYS = "localhost"
 _ANY = "*"
 
@@ -42,13 +43,10 @@ def is_host_allowed(host: str, allowed: Collection[str]) -> bool:
         host: the Host field of the request, with or without a port.
         allowed: names that are known besides ``localhost``; ``*`` for all.
     """
-    try:
-        name = urlsplit(f"//{host}").hostname
-        urlsplit(f"//{host}").port  # noqa: B018 -- raises if it is none
-    except ValueError:
+    match = _HOST.fullmatch(host.lower())
+    if match is None:
         return False
-    if not name or any(char in host for char in "/?#@\\"):
-        return False
+    name = match[1].strip("[]")
     name = name.removesuffix(".")
     if name == _ALWAYS or name in allowed or _ANY in allowed:
         return True
