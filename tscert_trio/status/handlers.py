@@ -13,7 +13,6 @@ import attrs
 from ..http_server import Request, Response, StreamResponse
 from .answers import HTML, JSON, TEXT, error, respond
 from .guard import SECURITY_HEADERS, may_renew
-from .health import liveness, readiness, render_health
 from .history import DomainDetail, EventList, past_certificates, recent_events
 from .making import make_report
 from .wire import to_json, to_plain
@@ -126,12 +125,16 @@ def metrics(context: StatusContext, request: Request) -> Response:
 
 def livez(context: StatusContext, _request: Request) -> Response:
     """Answer whether the engine turns."""
+    from .health import liveness, render_health
+
     reasons = liveness(context.manager.statistics(), context.manager.clock())
     return respond(*render_health(reasons, ok="the engine turns"), TEXT)
 
 
 def readyz(context: StatusContext, _request: Request) -> Response:
     """Answer whether every wanted name has a valid certificate."""
+    from .health import readiness, render_health
+
     reasons = readiness(context.manager.statistics(), context.manager.clock())
     return respond(*render_health(reasons, ok="every wanted name has a valid certificate"), TEXT)
 
