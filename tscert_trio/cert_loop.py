@@ -121,7 +121,7 @@ class CertLoop:
             if self._sent is not None:
                 sent, self._sent = self._sent, None
                 if sent.wishes != self._wishes:
-                    self.record.skip_backoff()
+                    self.record.skip_backoff(is_forced=self._is_forced)
                 if sent.changes != self._context.cert_domains.changes.count:
                     self.tailscaled_changed()
                 if sent.ca_returns != self._context.ca_returns.count:
@@ -133,12 +133,13 @@ class CertLoop:
         Args:
             is_forced: for a new certificate, even if the present one is not due.
         """
+        is_forced = is_forced and self._mode is Mode.KEEPER  # the others only look
         self._wishes += 1
         self._is_forced |= is_forced
         if self._mode is Mode.GUEST:
             self.record.is_lost = False
         if self._sent is None:
-            self.record.skip_backoff()
+            self.record.skip_backoff(is_forced=is_forced)
             self.plan_again()
 
     def tailscaled_changed(self) -> None:

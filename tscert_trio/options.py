@@ -87,6 +87,12 @@ def _parse_path(text: str) -> Path:
     return Path(text)
 
 
+def _parse_text(text: str) -> str:
+    if not text or not text.isprintable():
+        raise ValueError("is empty" if not text else f"{text!r} is no name")
+    return text
+
+
 def _parse_url(text: str) -> str:
     if not text.startswith(("https://", "http://")) or not text.isprintable() or " " in text:
         raise ValueError(f"{text!r} is no URL; write https://…")
@@ -120,6 +126,18 @@ def parse_probe(text: str) -> ProbeSettings | None:
     if not re.fullmatch(r"[0-9]{1,5}", port):
         raise ValueError(f"{text!r}: {port!r} is no port; want host:port")
     return ProbeSettings(host=host or None, port=int(port))
+
+
+def _parse_listen(text: str) -> str:
+    """Parse ``port``, ``:port``, ``host:port`` or ``[IPv6]:port``; without a host this machine's alone."""
+    try:
+        host, port = split_host_port(text if ":" in text else f":{text}")
+    except ValueError as exc:
+        raise ValueError(f"{text!r}: {exc}; want 9410, host:port or [IPv6]:port") from None
+    if not (port.isascii() and port.isdigit() and int(port) < 65536):
+        raise ValueError(f"{text!r} has no port; want 9410, host:port or [IPv6]:port")
+    host = host or "127.0.0.1"
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _one_of(*choices: str) -> Callable[[str], str]:
@@ -267,6 +285,23 @@ OPTIONS = (
         field="target_probe", flag="--probe", metavar="HOST:PORT", parse=parse_probe, bare="true",
         help="see that the new certificate is served, at port 443 of the node's own Tailscale address "
         "or elsewhere",
+    ),
+    Option(
+        field="status_socket", flag="--status-socket", metavar="PATH", parse=_parse_path,
+        help='where to tell how it stands, to "tscert-trio status" for example; none for nowhere',
+    ),
+    Option(
+        field="status_group", flag="--status-group", metavar="GROUP", parse=_parse_text,
+        help="group that may ask there, besides root and the service's own user",
+    ),
+    Option(
+        field="listen", flag="--listen", metavar="[HOST:]PORT", parse=_parse_listen,
+        help="tell it over HTTP, too, read only: the page, JSON, metrics and health; without a host on "
+        "127.0.0.1, such as 9410",
+    ),
+    Option(
+        field="allowed_hosts", flag="--allowed-host", metavar="NAME", is_list=True, parse=_parse_list,
+        help="name by which browsers reach that, besides localhost and addresses; * for any",
     ),
     Option(
         field="log_format", flag="--log-format", metavar="FORMAT", parse=_one_of("text", "json"),

@@ -15,7 +15,7 @@ from .journal import Journal, open_state_folder
 from .localapi import LocalAPI, LocalClient
 from .opening import open_cert_manager
 from .serve_config import Scope, some_of
-from .settings import MEMORY
+from .settings import MEMORY, NO_SOCKET
 from .sources import DomainSource, FixedNames, NodeName, ServeConfigFile, ServedNames
 from .wall_clock import default_clock
 
@@ -105,11 +105,32 @@ async def serve(
         _logger.info("tailscaled's socket is %s", settings.socket)
         if settings.reader_reason is not None:
             _logger.info("this replica only reads certificates: %s", settings.reader_reason)
-        task_status.started(manager)
+        await nursery.start(_serve_status, settings, manager)
         sources = _sources(settings, client)
+        task_status.started(manager)
         for source in sources:
             nursery.start_soon(source.run, manager.hints, name=type(source).__name__)
         await _follow(sources, settings, manager)
+
+
+async def _serve_status(
+    settings: Settings, manager: CertManager, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Tell how it stands, where that is asked for."""
+    socket_path = None if settings.status_socket == NO_SOCKET else settings.status_socket
+    if socket_path is None and settings.listen is None:
+        task_status.started()
+        return
+    from .status.server import serve_status  # for those who want it only
+
+    await serve_status(
+        manager,
+        socket_path=socket_path,
+        group=settings.status_group,
+        listen=settings.listen,
+        allowed_hosts=settings.allowed_hosts,
+        task_status=task_status,
+    )
 
 
 def _sources(settings: Settings, client: LocalAPI) -> list[DomainSource]:

@@ -16,15 +16,19 @@ from .localapi import ISSUE_TIMEOUT, default_socket_path
 from .options import CONFIG, OPTIONS, TARGET_PREFIX, Option
 from .schedule import LETS_ENCRYPT, NO_LIMITS, REFRESH_INTERVAL, CALimits, Mode, RetryPolicy
 from .serve_config import DomainFilter, Scope
+from .status.place import default_status_socket
 from .target_settings import HookSettings, TargetSettings, shared_paths, unique_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["MEMORY", "Settings"]
+__all__ = ["MEMORY", "NO_SOCKET", "Settings"]
 
 MEMORY = Path(":memory:")
 """As :attr:`Settings.state`: nothing is written down."""
+
+NO_SOCKET = Path("none")
+"""As :attr:`Settings.status_socket`: there is none."""
 
 _JITTER = 0.1
 
@@ -50,6 +54,11 @@ class Settings:
     ca_directory: str | None = None
     no_ari: bool = False
     ca_limits: str = "letsencrypt"
+    status_socket: Path = NO_SOCKET
+    status_group: str | None = None
+    listen: str | None = None
+    """``host:port``, for TCP."""
+    allowed_hosts: tuple[str, ...] = ()
     log_format: str = "text"
     log_level: str = "info"
     targets: tuple[TargetSettings, ...] = ()
@@ -87,6 +96,7 @@ class Settings:
         values: dict[str, Any] = {
             "socket": default_socket_path(environ),
             "state": default_state_folder(environ),
+            "status_socket": default_status_socket(environ),
             **config.values,
             **{field: value for field, value in given.items() if not field.startswith(TARGET_PREFIX)},
             "config_file": config.path,

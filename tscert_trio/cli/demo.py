@@ -16,6 +16,7 @@ from ..ari import RenewalInfoClient
 from ..localapi.transport import UnixTransport
 from ..sandbox import Fault, open_sandbox
 from ..service import serve
+from ..settings import NO_SOCKET
 from ..target_settings import FilesSettings, ProbeSettings, TargetSettings
 from .demo_server import DemoServer
 
@@ -86,6 +87,7 @@ async def _play(settings: Settings, folder: Path) -> None:
             targets=(target,),  # nothing of the demonstration may come where real certificates lie
             on_failure=None,
             guests=(),
+            status_socket=NO_SOCKET,
         )
         await nursery.start(partial(serve, settings, renewal_info=renewal_info))
         await trio.sleep(5)

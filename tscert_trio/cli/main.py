@@ -31,6 +31,7 @@ _PLACES = {
     "config_file": "config.toml in this platform's folder for such, else /etc/tscert-trio.toml",
     "socket": "where this platform has it",
     "state": "STATE_DIRECTORY, or this platform's place for such",
+    "status_socket": "status.sock in RUNTIME_DIRECTORY, or this platform's place for such",
 }
 
 

@@ -165,9 +165,15 @@ class DomainRecord:
         if self.order_at is not None and self.error is not None and self.error.counted:
             self.order_at = min(self.order_at, at)  # else it is about an earlier failure
 
-    def skip_backoff(self) -> None:
-        """Ask now: a person wants it. What the CA said stands."""
-        self.retry_at = self.order_at = self.looked_at = None
+    def skip_backoff(self, *, is_forced: bool = False) -> None:
+        """Ask now: a person wants it. What the CA said stands.
+
+        Args:
+            is_forced: for a new certificate. A look after it would make a failure of that forgotten at once.
+        """
+        self.retry_at = self.order_at = None
+        if not is_forced:
+            self.looked_at = None
 
     def shift(self, step: timedelta) -> None:
         """Move everything by which the wall clock was set back, so that no wait gets longer."""

@@ -1,0 +1,214 @@
+"""What is answered to each path. Quick functions: how all names are is in the memory of this process."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+import attrs
+
+from ..http_server import Request, Response, StreamResponse
+from .answers import HTML, JSON, TEXT, error, respond
+from .guard import SECURITY_HEADERS, may_renew
+from .history import DomainDetail, EventList, past_certificates, recent_events
+from .making import make_report
+from .wire import to_json, to_plain
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from ..cert_manager import CertManager
+    from .feed import Feed
+    from .report import StatusReport
+
+__all__ = [
+    "StatusContext",
+    "domain_json",
+    "domain_page",
+    "events_json",
+    "livez",
+    "metrics",
+    "page",
+    "readyz",
+    "renew",
+    "schema",
+    "static",
+    "status_json",
+    "stream",
+]
+
+_MOST_STREAMS = 32
+_PING_SECONDS = 15
+_EVENTS_ON_PAGE, _EVENTS_OF_DOMAIN = 30, 100
+
+
+@attrs.frozen(eq=False)
+class StatusContext:
+    """What answers are made of.
+
+    Args:
+        manager: how it stands is told.
+        feed: tells of changes.
+    """
+
+    manager: CertManager
+    feed: Feed
+
+
+def page(context: StatusContext, request: Request) -> Response:
+    """Answer with the page of all names."""
+    from .page import render_page  # with it comes jinja2
+
+    events = recent_events(context.manager.journal, limit=_EVENTS_ON_PAGE)
+    return respond(200, render_page(_report(context, request), events, request.query), HTML)
+
+
+def domain_page(context: StatusContext, request: Request, name: str) -> Response:
+    """Answer with the page of one name."""
+    from .page import render_domain, render_missing
+
+    detail = _detail(context, request, name)
+    if detail is None:
+        return respond(404, render_missing(name), HTML)
+    return respond(200, render_domain(detail), HTML)
+
+
+def static(_context: StatusContext, _request: Request, name: str) -> Response:
+    """Answer with a file that pages use."""
+    from .page import static_file
+
+    found = static_file(name)
+    return respond(200, *found) if found is not None else error(404, f"there is no {name}", "look at /")
+
+
+def status_json(context: StatusContext, request: Request) -> Response:
+    """Answer with how everything is."""
+    return respond(200, to_json(_report(context, request)), JSON)
+
+
+def domain_json(context: StatusContext, request: Request, name: str) -> Response:
+    """Answer with how one name is, and its history."""
+    detail = _detail(context, request, name)
+    return respond(200, to_json(detail), JSON) if detail is not None else _no_such_name(context, name)
+
+
+def events_json(context: StatusContext, request: Request) -> Response:
+    """Answer with the newest events: ``limit``, ``after`` (the id of one that is known), ``domain``."""
+    query = request.query
+    try:
+        limit = max(int(query.get("limit", "100")), 1)
+        events = recent_events(
+            context.manager.journal, domain=query.get("domain"), after=query.get("after"), limit=limit
+        )
+    except ValueError:
+        return error(400, "this asks for no events", "limit is a number, after the id of an event")
+    return respond(200, to_json(EventList(events=events)), JSON)
+
+
+def schema(_context: StatusContext, _request: Request) -> Response:
+    """Answer with the JSON schema of these answers."""
+    text = files(__package__).joinpath("schema.json").read_bytes()
+    return respond(200, text, "application/schema+json")
+
+
+def metrics(context: StatusContext, request: Request) -> Response:
+    """Answer with the metrics, in Prometheus's format or OpenMetrics."""
+    from .metrics import render_metrics
+
+    manager = context.manager
+    accept = request.headers.get("accept", "")
+    return respond(200, *render_metrics(manager.statistics(), manager.clock(), accept))
+
+
+def livez(context: StatusContext, _request: Request) -> Response:
+    """Answer whether the engine turns."""
+    from .health import liveness, render_health
+
+    reasons = liveness(context.manager.statistics(), context.manager.clock())
+    return respond(*render_health(reasons, ok="the engine turns"), TEXT)
+
+
+def readyz(context: StatusContext, _request: Request) -> Response:
+    """Answer whether every wanted name has a valid certificate."""
+    from .health import readiness, render_health
+
+    reasons = readiness(context.manager.statistics(), context.manager.clock())
+    return respond(*render_health(reasons, ok="every wanted name has a valid certificate"), TEXT)
+
+
+def stream(context: StatusContext, _request: Request) -> Response | StreamResponse:
+    """Answer with server-sent events, one after each change."""
+    feed = context.feed
+    if feed.watchers >= _MOST_STREAMS:
+        return error(503, "too many watch already", "close a page, or look again", [("Retry-After", "60")])
+
+    async def write_body(send: Callable[[bytes], Awaitable[None]]) -> None:
+        with feed.watching():
+            seen = feed.changes.count
+            await send(b"retry: 2000\n\n")
+            while True:
+                await feed.changes.wait(seen, at_most=_PING_SECONDS)
+                is_news, seen = seen != feed.changes.count, feed.changes.count
+                await send(f"event: change\ndata: {seen}\n\n".encode() if is_news else b": ping\n\n")
+
+    headers = [("Content-Type", "text/event-stream"), *SECURITY_HEADERS]
+    return StreamResponse(write_body=write_body, headers=headers)
+
+
+def renew(context: StatusContext, request: Request, name: str) -> Response:
+    """Have a certificate renewed now: ``{"force": true}`` even if it is not due."""
+    if not may_renew(request.peer_uid, is_local=request.is_local, own_uid=os.geteuid()):
+        who = f"only root and the user with number {os.geteuid()}, who runs the service, may renew"
+        return error(403, who, f"run, on this machine: sudo tscert-trio renew {name}")
+    is_forced = _is_forced(request.body)
+    if is_forced is None:
+        return error(400, "the body is not what is taken here", 'send {"force": false}')
+    try:
+        asked_at = context.manager.clock()
+        context.manager.renew(name, force=is_forced)
+    except KeyError:
+        return _no_such_name(context, name)
+    body = json.dumps({"version": 1, "asked_at": to_plain(asked_at)}).encode()
+    return respond(202, body, JSON)
+
+
+def _is_forced(body: bytes) -> bool | None:
+    try:
+        fields = json.loads(body) if body else {}
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(fields, dict) or fields.keys() - {"force"}:
+        return None
+    is_forced = fields.get("force", False)
+    return is_forced if isinstance(is_forced, bool) else None
+
+
+def _report(context: StatusContext, request: Request) -> StatusReport:
+    manager = context.manager
+    return make_report(manager.statistics(), manager.clock(), with_output=request.is_local)
+
+
+def _detail(context: StatusContext, request: Request, name: str) -> DomainDetail | None:
+    report = _report(context, request)
+    domain = next((each for each in report.domains if each.name == name), None)
+    if domain is None:
+        return None
+    journal = context.manager.journal
+    return DomainDetail(
+        program=report.program,
+        at=report.at,
+        source=report.source,
+        domain=domain,
+        certificates=past_certificates(journal, name),
+        events=recent_events(journal, domain=name, limit=_EVENTS_OF_DOMAIN),
+    )
+
+
+def _no_such_name(context: StatusContext, name: str) -> Response:
+    names = [each.domain for each in context.manager.statistics().domains]
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"is it {near[0]}?" if near else "see all with tscert-trio status"
+    return error(404, f"no certificate is kept for {name}", hint)

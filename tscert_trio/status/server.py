@@ -1,0 +1,132 @@
+"""The status server: on a Unix socket, and, where asked for, on TCP."""
+
+from __future__ import annotations
+
+import grp
+import logging
+import os
+import socket
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING, NoReturn
+
+import trio
+
+from ..http_server import serve_http
+from ..serve_config import split_host_port
+from ..unix_listener import open_unix_listener
+from .feed import Feed
+from .handlers import StatusContext
+from .routes import StatusRoutes
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+    from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
+
+    from ..cert_manager import CertManager
+    from ..http_server import Handler
+
+__all__ = ["serve_status"]
+
+_logger = logging.getLogger(__name__)
+
+_MAX_CONNECTIONS = 64
+_STALL_SECONDS = 15
+_RETRY_SECONDS = 30
+_TELLS_PEERS = hasattr(socket, "SO_PEERCRED")
+
+
+async def serve_status(
+    manager: CertManager,
+    *,
+    socket_path: Path | None,
+    group: str | None = None,
+    listen: str | None = None,
+    allowed_hosts: Sequence[str] = (),
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> NoReturn:
+    """Tell how the manager stands, until cancelled, which closes all connections at once.
+
+    What cannot be listened on is told, and tried again every half minute: the certificates are more
+    important, and an address of the tailnet may come only later.
+
+    Args:
+        manager: what is told about, and made to renew.
+        socket_path: of the Unix socket; ``None`` for none. Its folder is made if need be.
+        group: who may connect to that besides its owner; by default the group of this process.
+        listen: ``host:port`` for TCP, which is read only; ``None`` for none. Port 0 is any that is free.
+        allowed_hosts: names by which it may be asked over TCP, besides ``localhost`` and addresses.
+        task_status: told after the first try to listen. The log says where.
+    """
+    feed = Feed(manager)
+    known = tuple(host.lower() for host in allowed_hosts)
+    answer = StatusRoutes(StatusContext(manager, feed), known).answer
+    places: list[Callable[[], AbstractAsyncContextManager[trio.SocketListener]]] = []
+    if socket_path is not None:
+        places.append(partial(_open_unix, socket_path, group))
+    if listen is not None:
+        places.append(partial(_open_tcp, listen))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(feed.run)
+        for place in places:
+            await nursery.start(_keep_serving, answer, place)
+        task_status.started()
+        await trio.sleep_forever()
+
+
+async def _keep_serving(
+    answer: Handler,
+    open_listener: Callable[[], AbstractAsyncContextManager[trio.SocketListener]],
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> NoReturn:
+    told, is_first = "", True
+    while True:
+        try:
+            async with open_listener() as listener:
+                _logger.info("the status %s", _where(listener))
+                if is_first:
+                    task_status.started()
+                    is_first = False
+                await serve_http(
+                    answer, [listener], stall_timeout=_STALL_SECONDS, max_connections=_MAX_CONNECTIONS
+                )
+        except (OSError, LookupError) as exc:
+            if str(exc) != told:
+                told = str(exc)
+                _logger.error(  # noqa: TRY400 -- no bug
+                    "nobody can ask how it stands (%s); trying again every half minute", told
+                )
+        if is_first:
+            task_status.started()
+            is_first = False
+        await trio.sleep(_RETRY_SECONDS)
+
+
+def _where(listener: trio.SocketListener) -> str:
+    name = listener.socket.getsockname()
+    if isinstance(name, str | bytes):
+        return f"socket is {os.fsdecode(name)}"
+    host = f"[{name[0]}]" if ":" in name[0] else name[0]
+    return f"page is at http://{host}:{name[1]}/"
+
+
+@asynccontextmanager
+async def _open_unix(path: Path, group: str | None) -> AsyncIterator[trio.SocketListener]:
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    async with open_unix_listener(path, mode=0o600) as listener:
+        if group is not None:
+            os.chown(path, -1, int(group) if group.isdecimal() else grp.getgrnam(group).gr_gid)
+        if _TELLS_PEERS:  # else nobody could tell who asks to renew
+            path.chmod(0o660)
+        yield listener
+
+
+@asynccontextmanager
+async def _open_tcp(address: str) -> AsyncIterator[trio.SocketListener]:
+    host, port = split_host_port(address)
+    (listener, *others) = await trio.open_tcp_listeners(int(port), host=host)
+    for other in others:
+        await other.aclose()
+    async with listener:
+        yield listener
