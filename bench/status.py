@@ -98,6 +98,12 @@ def measure_answers(*, quick: bool) -> Iterator[Line]:
         yield f"metrics of {many:,} names ({size:.1f} MB): ms", "" if quick else "100", f"{took:.1f}"
 
 
+def ask(script: str | Path, status: Path) -> None:
+    """Run the command."""
+    command = [script, "status", "--status-socket", status]
+    subprocess.run(command, check=False, capture_output=True)
+
+
 def measure_command() -> Iterator[Line]:
     """Yield how long ``tscert-trio status`` takes as a process."""
     for domains in (10, 1_000):
