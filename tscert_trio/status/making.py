@@ -27,10 +27,11 @@ from .words import sentence_of_all
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from ..certificate import Certificate
     from ..errors import LocalAPIError
     from ..statistics import CertManagerStatistics, DeliveryStatistics, DomainStatistics
 
-__all__ = ["make_report", "trouble_of"]
+__all__ = ["make_report", "serial_text", "trouble_of"]
 
 _NEVER = datetime(9999, 1, 1, tzinfo=UTC)
 _DELIVERY_MEANING = "What serves this name does not have its newest certificate."
@@ -100,6 +101,12 @@ def trouble_of(error: LocalAPIError) -> Trouble:
     return Trouble(kind=type(error).__name__, text=str(error), meaning=error.meaning, remedy=error.remedy)
 
 
+def serial_text(leaf: Certificate) -> str:
+    """Return a serial number as openssl and crt.sh write it: whole bytes, in hexadecimal."""
+    text = f"{leaf.serial_number:X}"
+    return text.zfill(len(text) + len(text) % 2)
+
+
 @cache
 def _version() -> str:
     from importlib.metadata import version  # takes 20 ms
@@ -167,7 +174,7 @@ def _certificate(statistics: DomainStatistics, now: datetime) -> CertificateRepo
     due_at, reason = due_time(leaf, window)
     return CertificateReport(
         names=leaf.names,
-        serial_number=f"{leaf.serial_number:X}",
+        serial_number=serial_text(leaf),
         fingerprint=leaf.fingerprint,
         issuer=leaf.issuer,
         not_before=leaf.not_before,
