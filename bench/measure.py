@@ -26,6 +26,7 @@ ENGINE_PARTS = {
     "journal": "engine.py",
     "statistics": "engine.py",
     "delivery": "delivery.py",
+    "status": "status.py",
 }
 ENGINE_SECONDS = 600
 IMPORT_TRIO = """

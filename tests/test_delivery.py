@@ -15,9 +15,9 @@ from certs import key_pem, make_cert, make_key
 from conftest import A, B, virtual_clock
 
 from tscert_trio import Journal, LocalClient, open_cert_manager
-from tscert_trio.cli.systemd import status_line
 from tscert_trio.delivery_record import DeliveryState
 from tscert_trio.sandbox import Fault, open_sandbox
+from tscert_trio.status.making import make_report
 from tscert_trio.target_settings import (
     FileSettings,
     FilesSettings,
@@ -607,11 +607,9 @@ async def test_a_journal_begun_anew_knows_the_deliveries_and_forgets_old_ones(pa
         assert journal.load().deliveries == ()
 
 
-async def test_systemd_is_told_of_a_delivery_that_fails(autojump_clock, tmp_path):
+async def test_a_report_tells_of_a_delivery_that_fails(autojump_clock, tmp_path):
     (tmp_path / "tls").write_text("no folder")
     async with open_all(TargetSettings(name="web", files=files(tmp_path / "tls"))) as (_, manager):
         await trio.sleep(10)
-        line = status_line(manager.statistics(), virtual_clock())
-    assert line.startswith(
-        f"1 of 1 names have a valid certificate, 1 deliveries failing, such as {A} to web: "
-    )
+        report = make_report(manager.statistics(), virtual_clock())
+    assert f"{A}: web: delivery fails: " in report.summary

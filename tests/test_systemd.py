@@ -1,16 +1,16 @@
 """What systemd is told."""
 
+import logging
 import socket
-from datetime import UTC, datetime
 
 import pytest
 import trio
-from certs import make_cert, make_key
+from conftest import virtual_clock
+from statuses import HOUR, MINUTE, A, B, delivery, domain, statistics
 
-from tscert_trio import CertChain, CertManagerStatistics, DomainState, DomainStatistics, UnreachableError
-from tscert_trio.cli.systemd import keep_systemd_informed, notify, status_line
-
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
+from tscert_trio import DomainState
+from tscert_trio.cli.systemd import keep_systemd_informed, notify
+from tscert_trio.status.making import make_report
 
 
 class Systemd:
@@ -40,30 +40,22 @@ def systemd(request, tmp_path, monkeypatch):
     systemd.socket.close()
 
 
-def domain(name, state=DomainState.ISSUED, error=None, leaf=None):
-    return DomainStatistics(
-        domain=name, state=state, leaf=leaf, attempts=1, failures=0, last_error=error, last_success_at=NOW,
-        next_attempt_at=NOW,
-    )  # fmt: skip
-
-
-def statistics(*domains):
-    return CertManagerStatistics(domains=domains, cert_domains=frozenset(), bus_connected=True)
-
-
 class Manager:
     """Its statistics are all that is read of it."""
 
+    def __init__(self, read=None):
+        self.read = read or (lambda: statistics(domain(A, DomainState.WAITING, next_attempt_at=None)))
+
     def statistics(self):
-        return statistics(domain("a.ts.net", DomainState.WAITING))
+        return self.read()
 
 
-async def run(systemd, seconds, environ):
+async def run(systemd, seconds, environ, manager=None):
     """Return what systemd receives in this time; its queue holds ten messages."""
     messages = []
     with trio.move_on_after(seconds):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(keep_systemd_informed, Manager(), environ)
+            nursery.start_soon(keep_systemd_informed, manager or Manager(), environ, virtual_clock)
             while True:
                 await trio.sleep(0.5)
                 messages += systemd.received()
@@ -84,9 +76,9 @@ async def test_the_watchdog_is_fed_three_times_within_its_time(autojump_clock, s
     environ = {**systemd.environ, "WATCHDOG_USEC": "6000000"}
     messages = await run(systemd, 58, environ)
     assert messages.count("WATCHDOG=1") == 30  # after 0, 1, 3, 5 … 57 seconds
-    assert (
-        messages.count("STATUS=0 of 1 names have a valid certificate, 1 waiting to become CertDomains") == 1
-    )
+    status = f"STATUS={make_report(Manager().statistics(), virtual_clock()).summary}"
+    assert messages.count(status) == 1
+    assert len(messages) == 31
 
 
 @pytest.mark.parametrize(
@@ -101,22 +93,47 @@ async def test_without_a_watchdog_the_status_is_told_less_and_less_often(autojum
     assert 120 <= len(await run(systemd, 3600, systemd.environ)) <= 130
 
 
-def test_a_status_fits_into_a_datagram():
-    error = UnreachableError("x" * 300_000)
-    assert len(status_line(statistics(domain("a.ts.net", DomainState.FAILED, error)), NOW)) == 500
+async def test_an_engine_that_stands_still_is_alive_to_systemd_no_more(autojump_clock, systemd, caplog):
+    """It is told once why, and not at the first look: after a suspend the loops have not run yet."""
+    environ = {**systemd.environ, "WATCHDOG_USEC": "6000000"}
+    late, asleep = virtual_clock() - 11 * MINUTE, virtual_clock() + HOUR
+
+    def read():
+        at = late if 10 <= trio.current_time() - began < 20 else asleep
+        return statistics(domain(A, next_attempt_at=at), domain(B, next_attempt_at=asleep))
+
+    began = trio.current_time()
+    messages = await run(systemd, 30, environ, Manager(read))
+    assert messages.count("WATCHDOG=1") == 6 + 5  # after 0, 1, 3, 5, 7, 9 and 21, 23, 25, 27, 29 seconds
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+    assert record.message.startswith(f"the engine stands still: {A}: its next attempt was due 11 minutes ago")
 
 
-def test_the_status_names_a_failure():
-    error = UnreachableError("tailscaled's socket /s: no such socket")
-    line = status_line(statistics(domain("a.ts.net"), domain("b.ts.net", DomainState.FAILED, error)), NOW)
-    assert line == (
-        "0 of 2 names have a valid certificate, 1 failing, such as b.ts.net: tailscaled's socket /s: "
-        "no such socket"
-    )
+async def test_a_late_look_that_is_over_by_the_next_one_is_not_told(autojump_clock, systemd, caplog):
+    began, late = trio.current_time(), virtual_clock() - HOUR
+
+    def read():
+        return statistics(domain(next_attempt_at=late if trio.current_time() == began + 1 else None))
+
+    messages = await run(systemd, 4, systemd.environ, Manager(read))
+    assert messages.count("WATCHDOG=1") == 2  # after 0 and 3 seconds
+    assert caplog.records == []
 
 
-def test_the_status_counts_only_certificates_that_are_valid_now():
-    leaf = CertChain.from_pem(make_cert(make_key(), "a.ts.net")).leaf
-    all_names = statistics(domain("a.ts.net", leaf=leaf), domain("b.ts.net"))
-    assert status_line(all_names, leaf.not_after) == "1 of 2 names have a valid certificate"
-    assert status_line(all_names, leaf.not_after + leaf.lifetime) == "0 of 2 names have a valid certificate"
+@pytest.mark.parametrize("letter", ["x", "\N{SNOWMAN}", "\N{ROCKET}", "\udcff"])
+async def test_a_status_fits_into_a_datagram_and_is_cut_between_letters(autojump_clock, systemd, letter):
+    broken = statistics(domain(), deliveries=(delivery(error=letter * 300_000),))
+    messages = await run(systemd, 0.9, systemd.environ, Manager(lambda: broken))
+    (status,) = [message for message in messages if message.startswith("STATUS=")]
+    assert len(status) == len("STATUS=") + 500
+    assert status.endswith(letter.encode(errors="replace").decode())
+
+
+async def test_a_status_is_one_line_whatever_a_hook_says(autojump_clock, systemd):
+    """Another line would be another message of ours to systemd."""
+    broken = statistics(domain(), deliveries=(delivery(error="broken\nMAINPID=1"),))
+    messages = await run(systemd, 0.9, systemd.environ, Manager(lambda: broken))
+    (status,) = [message for message in messages if message.startswith("STATUS=")]
+    assert "broken MAINPID=1" in status
+    assert "\n" not in status

@@ -93,11 +93,15 @@ class DomainStatistics:
 
         0 where the certificate has ended, or there is none.
         """
+        return self.due_and_runway()[1]
+
+    def due_and_runway(self) -> tuple[datetime | None, int]:
+        """Return :attr:`due_at` and :attr:`runway` at the price of one."""
         if self.leaf is None:
-            return 0
-        due = due_time(self.leaf, self.window)
-        at = max(filter(None, (due[0], self.order_at, self.limited_until, self.next_attempt_at)))
-        return runway(self.failures, at, self.leaf.not_after, self.retry_policy)
+            return None, 0
+        due = due_time(self.leaf, self.window)[0]
+        at = max(filter(None, (due, self.order_at, self.limited_until, self.next_attempt_at)))
+        return due, runway(self.failures, at, self.leaf.not_after, self.retry_policy)
 
 
 @attrs.frozen(kw_only=True)

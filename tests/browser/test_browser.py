@@ -2,7 +2,6 @@
 
 import re
 import time
-from urllib.parse import quote
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe

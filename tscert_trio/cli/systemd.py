@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import socket
@@ -10,18 +11,22 @@ from typing import TYPE_CHECKING
 import trio
 
 from ..clock import Clock, system_clock
-from ..statistics import CertManagerStatistics, DomainState
+from ..status.health import liveness
+from ..status.making import make_report
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
 
     from ..cert_manager import CertManager
 
-__all__ = ["keep_systemd_informed", "notify", "status_line"]
+__all__ = ["keep_systemd_informed", "notify"]
+
+_logger = logging.getLogger(__name__)
 
 _MAX_STATUS_SECONDS = 30
-_STATUS_CHARS = 500  # a datagram that is too long is lost
+_STATUS_CHARS = 500  # a datagram that is too long is lost: systemd reads 4 KiB
+_LIFELESS_LOOKS = 2
+"""So many in a row are told: just after a suspend all names are late, until the loops have run."""
 
 
 def notify(message: str, environ: Mapping[str, str] = os.environ) -> None:
@@ -32,7 +37,7 @@ def notify(message: str, environ: Mapping[str, str] = os.environ) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
         sock.setblocking(False)
         try:
-            sock.sendto(message.encode(), address.replace("@", "\0", 1))
+            sock.sendto(message.encode(errors="replace"), address.replace("@", "\0", 1))
         except OSError:
             return  # systemd is busy or gone; it is told again soon
 
@@ -40,17 +45,33 @@ def notify(message: str, environ: Mapping[str, str] = os.environ) -> None:
 async def keep_systemd_informed(
     manager: CertManager, environ: Mapping[str, str] = os.environ, clock: Clock = system_clock
 ) -> None:
-    """Tell systemd how things stand and, thereby, that the service is alive, until cancelled.
+    """Tell systemd how things stand, and that the service is alive as long as its engine turns.
 
-    Often at first, then every half a minute, and three times within ``WatchdogSec``.
+    Often at first, then every half a minute, and three times within ``WatchdogSec``, until cancelled.
+
+    Args:
+        manager: what is told about.
+        environ: where systemd says how it wants to be told.
+        clock: the present time.
     """
     if not environ.get("NOTIFY_SOCKET"):
         return
     watchdog = _watchdog_seconds(environ)
-    pause, told = 1.0, ""
+    pause, told, lifeless_looks = 1.0, "", 0
     while True:
-        notify("WATCHDOG=1", environ)
-        status = status_line(manager.statistics(), clock())
+        statistics, now = manager.statistics(), clock()
+        if reasons := liveness(statistics, now):
+            lifeless_looks += 1
+            if lifeless_looks == _LIFELESS_LOOKS:
+                _logger.error(
+                    "the engine stands still: %s. systemd is told no more that this service is alive, and "
+                    "restarts it where the unit has WatchdogSec; else restart it; and report a bug",
+                    reasons[0],
+                )
+        else:
+            lifeless_looks = 0
+            notify("WATCHDOG=1", environ)
+        status = " ".join(make_report(statistics, now).summary.split())[:_STATUS_CHARS]
         if status != told:
             notify(f"STATUS={status}", environ)
             told = status
@@ -64,26 +85,3 @@ def _watchdog_seconds(environ: Mapping[str, str]) -> float:
         return math.inf
     microseconds = environ.get("WATCHDOG_USEC", "")
     return int(microseconds) / 1e6 if microseconds.isdecimal() and int(microseconds) else math.inf
-
-
-def status_line(statistics: CertManagerStatistics, now: datetime) -> str:
-    """Return how all names stand, in one line."""
-    domains = statistics.domains
-    failed = [each for each in domains if each.last_error is not None]
-    waiting = sum(each.state is DomainState.WAITING for each in domains)
-    valid = sum(each.leaf is not None and each.leaf.valid_at(now) for each in domains)
-    line = f"{valid} of {len(domains)} names have a valid certificate"
-    if waiting:
-        line += f", {waiting} waiting to become CertDomains"
-    limited = [each for each in domains if each.state is DomainState.LIMITED]
-    if limited:
-        line += f", {len(limited)} waiting for a limit of the CA"
-    if failed:
-        line += f", {len(failed)} failing, such as {failed[0].domain}: {failed[0].last_error}"
-    troubled = [each for each in statistics.deliveries if each.error is not None]
-    if troubled:
-        line += (
-            f", {len(troubled)} deliveries failing, such as {troubled[0].domain} to {troubled[0].target}: "
-        )
-        line += troubled[0].error or ""
-    return line[:_STATUS_CHARS]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     NameHandler: TypeAlias = Callable[[StatusContext, Request, str], Response]
 
 __all__ = ["StatusRoutes"]
+
+_logger = logging.getLogger(__name__)
 
 _PLAIN: dict[str, Handler] = {
     "/": handlers.page,
@@ -55,8 +58,15 @@ class StatusRoutes:
     _allowed_hosts: Collection[str] = ()
 
     async def answer(self, request: Request) -> Response | StreamResponse:
-        """Answer one request. What a client does wrong is an answer, too."""
+        """Answer one request. What a client does wrong is an answer, too; so is a bug, which is logged."""
         await trio.lowlevel.checkpoint()
+        try:
+            return self._answer(request)
+        except Exception:  # the certificates are more important than a page
+            _logger.exception("a bug in the answer to %s %s", request.method, request.path)
+            return error(500, "this answer has a bug", "the log has it; please report it")
+
+    def _answer(self, request: Request) -> Response | StreamResponse:
         path, method = request.path, "GET" if request.method == "HEAD" else request.method
         if not (request.is_local or path in _HOST_EXEMPT):
             host = request.headers.get("host", "")

@@ -7,7 +7,7 @@ import logging
 import os
 import socket
 from contextlib import asynccontextmanager
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, NoReturn
 
 import trio
@@ -16,8 +16,6 @@ from ..http_server import serve_http
 from ..serve_config import split_host_port
 from ..unix_listener import open_unix_listener
 from .feed import Feed
-from .handlers import StatusContext
-from .routes import StatusRoutes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -25,7 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ..cert_manager import CertManager
-    from ..http_server import Handler
+    from ..http_server import Handler, Request, Response, StreamResponse
+    from .routes import StatusRoutes
 
 __all__ = ["serve_status"]
 
@@ -60,8 +59,17 @@ async def serve_status(
         task_status: told after the first try to listen. The log says where.
     """
     feed = Feed(manager)
-    known = tuple(host.lower() for host in allowed_hosts)
-    answer = StatusRoutes(StatusContext(manager, feed), known).answer
+
+    @cache
+    def routes() -> StatusRoutes:
+        from .handlers import StatusContext  # what they need is not loaded before somebody asks
+        from .routes import StatusRoutes
+
+        return StatusRoutes(StatusContext(manager, feed), tuple(host.lower() for host in allowed_hosts))
+
+    async def answer(request: Request) -> Response | StreamResponse:
+        return await routes().answer(request)
+
     places: list[Callable[[], AbstractAsyncContextManager[trio.SocketListener]]] = []
     if socket_path is not None:
         places.append(partial(_open_unix, socket_path, group))

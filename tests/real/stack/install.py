@@ -29,6 +29,7 @@ PACKAGES = {
     "openssl": "openssl",
     "chromium": "chromium",
     "duk": "duktape",  # the JavaScript engine of Debian's polkit, as a program
+    "promtool": "prometheus",  # the server beside it is not used
 }
 """The program that is looked for, and the Debian package that has it."""
 
@@ -48,8 +49,8 @@ def find_program(name: str) -> str:
     path = _search(name)
     if path is None:
         raise RuntimeError(
-            f"no {name} here: run, as root, python tests/real/stack/install.py {name}, or install by hand what "
-            f"Debian has in the package {PACKAGES.get(name, name)}; no test on a real program is skipped"
+            f"no {name} here: run, as root, python tests/real/stack/install.py {name}, or install by hand "
+            f"what Debian has in the package {PACKAGES.get(name, name)}; no test on a real program is skipped"
         )
     return path
 

@@ -61,7 +61,8 @@ def _fixed(begin: datetime, end: datetime, due_at: datetime, window: WindowRepor
 
 def _picture(words: str, spent: float, today: float, marks: str, *, kind: str = "life") -> Markup:
     return safe(
-        f'<svg class="{kind}" role="img" aria-label="Life of the certificate: {words}" width="100%" height="18">'
+        f'<svg class="{kind}" role="img" aria-label="Life of the certificate: {words}" width="100%" '
+        'height="18">'
         '<rect class="left" y="6" width="100%" height="6"/>'
         f'<rect class="spent" y="6" width="{spent:.1f}%" height="6"/>{marks}'
         f'<rect class="today" x="{min(today, 98.9):.1f}%" width="3" height="18"/></svg>'

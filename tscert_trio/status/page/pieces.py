@@ -45,7 +45,7 @@ def facts(report: DomainReport, now: datetime) -> Markup:
         window = certificate.window
         if window is not None:
             why = link(window.explanation_url, "why") if window.explanation_url else None
-            terms += f"<dt>The CA’s window<dd>{stamp(window.start)} to {stamp(window.end)}"
+            terms += f"<dt>Window of the CA<dd>{stamp(window.start)} to {stamp(window.end)}"
             terms += f" ({why})" if why else ""
     attempt, success = report.last_attempt_at, report.last_success_at
     result = ", well" if attempt is not None and attempt == success else ""
@@ -75,7 +75,8 @@ def _urgent(report: DomainReport, now: datetime) -> Iterator[str]:
         if report.last_attempt_at is not None:
             yield f"last attempt {in_time(report.last_attempt_at, now)}"
         if report.is_ready and report.runway < _ENOUGH:
-            yield f"{report.runway} attempt{'s' if report.runway != 1 else ''} left before the certificate ends"
+            attempts = f"{report.runway} attempt{'s' if report.runway != 1 else ''}"
+            yield f"{attempts} left before the certificate ends"
     if report.limit is not None:
         until = f" until {when(report.limited_until, now)}" if report.limited_until is not None else ""
         yield f"waits for {escape(report.limit)}{until}"

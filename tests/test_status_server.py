@@ -1,0 +1,343 @@
+"""The status server of the service, as its clients find it."""
+
+import contextlib
+import logging
+import os
+import re
+import stat
+
+import attrs
+import h11
+import pytest
+import trio
+import trio.testing
+from conftest import A, B, virtual_clock
+from raw_client import Exchange, ask, open_exchange
+
+from tscert_trio.sandbox import Fault
+from tscert_trio.service import serve
+from tscert_trio.settings import NO_SOCKET, Settings
+from tscert_trio.status import handlers
+from tscert_trio.status.history import DomainDetail, EventList
+from tscert_trio.status.report import Level, StatusReport
+from tscert_trio.status.wire import from_json
+from tscert_trio.target_settings import FilesSettings, HookSettings, TargetSettings
+
+HOST = ("Host", "localhost")
+
+
+@attrs.frozen
+class Service:
+    """A service that runs, and where it tells how it stands."""
+
+    manager: object
+    socket: trio.Path
+    port: int
+
+    async def get(self, target, method="GET", **options):
+        return await ask(self.socket, target, method, headers=[HOST], **options)
+
+    async def get_by_tcp(self, target, method="GET", host="localhost", **options):
+        stream = await trio.open_tcp_stream("127.0.0.1", self.port)
+        async with stream:
+            exchange = Exchange(stream)
+            await exchange.send(method, target, headers=[("Host", host)], **options)
+            return await exchange.answer()
+
+    async def report(self):
+        return from_json((await self.get("/api/v1/status")).body, StatusReport)
+
+
+@pytest.fixture
+def start(sandbox, nursery, tmp_path, caplog):
+    """Start the service with some settings, on both kinds of listeners."""
+
+    async def start(**settings):
+        caplog.set_level(logging.INFO)
+        complete = attrs.evolve(
+            Settings(
+                socket=sandbox.socket_path,
+                status_socket=tmp_path / "s",
+                listen="127.0.0.1:0",
+                domains=(A,),
+            ),
+            **settings,
+        )
+        manager = await nursery.start(
+            lambda task_status: serve(complete, clock=virtual_clock, task_status=task_status)
+        )
+        ports = re.findall(r"http://127\.0\.0\.1:(\d+)/", caplog.text)
+        return Service(manager, tmp_path / "s", int(ports[-1]) if ports else 0)
+
+    return start
+
+
+async def test_the_status_is_told_on_both_kinds_of_listeners(autojump_clock, start):
+    service = await start()
+    await trio.sleep(10)
+    for answer in (await service.get("/api/v1/status"), await service.get_by_tcp("/api/v1/status")):
+        assert (answer.status, answer.headers["content-type"]) == (200, "application/json")
+        report = from_json(answer.body, StatusReport)
+        assert [each.name for each in report.domains] == [A]
+        assert (report.level, report.summary) == (Level.GOOD, "The name is well.")
+
+
+async def test_one_name_has_its_history(autojump_clock, start):
+    service = await start()
+    await trio.sleep(10)
+    detail = from_json((await service.get(f"/api/v1/domains/{A}")).body, DomainDetail)
+    assert detail.domain.name == A
+    assert [each.fingerprint for each in detail.certificates] == [detail.domain.certificate.fingerprint]
+    assert [(event.what, event.outcome) for event in detail.events] == [("issue", "issued")]
+
+
+async def test_events_go_on_where_the_last_one_was(autojump_clock, start, sandbox):
+    service = await start()
+    await trio.sleep(10)
+    first = from_json((await service.get("/api/v1/events")).body, EventList).events
+    assert [event.outcome for event in first] == ["issued"]
+    sandbox.add_fault(Fault.control("away"))
+    service.manager.renew(A, force=True)
+    await trio.sleep(5)
+    later = from_json((await service.get(f"/api/v1/events?after={first[-1].id}")).body, EventList).events
+    assert [(event.domain, event.outcome) for event in later] == [(A, "ControlError")]
+    assert "away" in later[0].text
+    nothing = await service.get(f"/api/v1/events?after={later[-1].id}&domain={B}")
+    assert nothing.json == {"version": 1, "events": []}
+
+
+@pytest.mark.parametrize("query", ["limit=many", "after=yesterday", "after=1-x-1", "after=a-a-a"])
+async def test_a_question_that_makes_no_sense_is_refused_with_what_would(autojump_clock, start, query):
+    service = await start()
+    answer = await service.get(f"/api/v1/events?{query}")
+    assert answer.status == 400
+    assert answer.json["remedy"] == "limit is a number, after the id of an event"
+
+
+async def test_a_delivery_is_told_step_by_step_and_a_hooks_output_only_on_this_machine(
+    patient_clock, start, tmp_path
+):
+    target = TargetSettings(
+        name="web",
+        files=FilesSettings(directory=str(tmp_path / "tls")),
+        hook=HookSettings(command=("sh", "-c", "echo a secret of the hook; exit 3")),
+    )
+    service = await start(targets=(target,))
+    await trio.sleep(5)
+    report = await service.report()
+    (delivery,) = report.domains[0].deliveries
+    assert (delivery.state, delivery.goal, delivery.is_done) == ("written", "announced", False)
+    assert "a secret of the hook" in delivery.output
+    by_tcp = from_json((await service.get_by_tcp("/api/v1/status")).body, StatusReport)
+    assert by_tcp.domains[0].deliveries[0].output is None
+    events = from_json((await service.get(f"/api/v1/events?domain={A}")).body, EventList).events
+    assert [(event.kind, event.what, event.outcome) for event in events] == [
+        ("attempt", "issue", "issued"),
+        ("delivery", "web", "written"),
+        ("delivery", "web", "failed"),
+    ]
+
+
+@pytest.mark.parametrize("path", ["/", "/api/v1/status", f"/api/v1/domains/{A}", "/events", "/nothing"])
+async def test_over_tcp_an_unknown_name_is_not_answered_to(autojump_clock, start, path):
+    service = await start()
+    answer = await service.get_by_tcp(path, host="evil.example:80")
+    assert answer.status == 421
+    assert "evil.example" in answer.json["error"]
+    assert "--allowed-host" in answer.json["remedy"]
+
+
+async def test_a_name_that_is_allowed_is_answered_to(autojump_clock, start):
+    service = await start(allowed_hosts=("Box.tail1234.ts.net",))
+    assert (await service.get_by_tcp("/api/v1/status", host="box.tail1234.ts.net:9410")).status == 200
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics"])
+async def test_health_and_metrics_are_answered_by_whatever_name(autojump_clock, start, path):
+    service = await start()
+    await trio.sleep(5)
+    assert (await service.get_by_tcp(path, host="whatever.example")).status == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["/", f"/domains/{A}", "/domains/no.such.name", "/static/page.css", "/api/v1/status",
+             "/api/v1/schema", "/metrics", "/livez", "/readyz", "/nothing", "/static/../server.py"]
+)  # fmt: skip
+async def test_every_answer_is_strict_with_browsers(autojump_clock, start, path):
+    service = await start()
+    await trio.sleep(5)
+    headers = (await service.get(path)).headers
+    policy = headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert "frame-ancestors 'none'" in policy
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["cache-control"] == "no-store"
+
+
+async def test_nothing_but_its_own_files_is_served(autojump_clock, start):
+    service = await start()
+    for name in ("../server.py", "..%2fserver.py", "page.html", "%2e%2e/server.py", "/etc/passwd"):
+        assert (await service.get(f"/static/{name}")).status == 404
+
+
+async def test_a_renewal_is_asked_for_and_made(autojump_clock, start, sandbox):
+    service = await start()
+    await trio.sleep(10)
+    before = (await service.report()).domains[0].certificate.fingerprint
+    answer = await service.get(f"/api/v1/domains/{A}/renew", "POST", body=b'{"force": true}')
+    assert answer.status == 202
+    assert answer.json == {"version": 1, "asked_at": "2026-01-01T00:00:10.000Z"}
+    await trio.sleep(5)
+    assert (await service.report()).domains[0].certificate.fingerprint != before
+
+
+async def test_over_tcp_nothing_is_renewed(autojump_clock, start, sandbox):
+    service = await start()
+    await trio.sleep(10)
+    orders = len(sandbox.orders)
+    answer = await service.get_by_tcp(f"/api/v1/domains/{A}/renew", "POST", body=b'{"force": true}')
+    assert answer.status == 403
+    assert answer.json["remedy"] == f"run, on this machine: sudo tscert-trio renew {A}"
+    await trio.sleep(5)
+    assert len(sandbox.orders) == orders
+
+
+@pytest.mark.parametrize(
+    "body", [b"[]", b"force", b'{"force": 1}', b'{"force": true, "more": 1}', b"[" * 100_000, b"\xff"]
+)
+async def test_a_renewal_is_asked_for_in_one_form_only(autojump_clock, start, body):
+    service = await start()
+    answer = await service.get(f"/api/v1/domains/{A}/renew", "POST", body=body)
+    assert (answer.status, answer.json["remedy"]) == (400, 'send {"force": false}')
+
+
+async def test_a_name_that_is_mistyped_is_told_the_nearest(autojump_clock, start):
+    service = await start()
+    mistyped = A.replace("tail1234", "tail1243")
+    for answer in (
+        await service.get(f"/api/v1/domains/{mistyped}"),
+        await service.get(f"/api/v1/domains/{mistyped}/renew", "POST"),
+    ):
+        assert (answer.status, answer.json["remedy"]) == (404, f"is it {A}?")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("POST", "/", "GET, HEAD"),
+        ("DELETE", "/api/v1/status", "GET, HEAD"),
+        ("PUT", f"/api/v1/domains/{A}", "GET"),
+        ("DELETE", f"/api/v1/domains/{A}/renew", "GET, POST"),
+    ],
+)
+async def test_another_method_is_told_which_would_do(autojump_clock, start, method, path, allowed):
+    service = await start()
+    answer = await service.get(path, method)
+    assert (answer.status, answer.headers["allow"]) == (405, allowed)
+
+
+async def next_piece(exchange):
+    """Return the next piece of a stream that is no sign of life."""
+    while True:
+        event = await exchange.event()
+        if isinstance(event, h11.Data) and not event.data.startswith(b":"):
+            return bytes(event.data)
+
+
+async def test_who_watches_is_told_of_each_change(autojump_clock, start):
+    service = await start()
+    await trio.sleep(10)
+    async with open_exchange(service.socket) as exchange:
+        await exchange.send("GET", "/events", headers=[HOST])
+        head = await exchange.event()
+        assert dict(head.headers)[b"content-type"] == b"text/event-stream"
+        assert await next_piece(exchange) == b"retry: 2000\n\n"
+        await trio.sleep(3)
+        service.manager.ensure_domains([A, B])
+        with trio.fail_after(1.1):
+            assert await next_piece(exchange) == b"event: change\ndata: 1\n\n"
+
+
+async def test_only_so_many_may_watch(autojump_clock, start):
+    service = await start()
+    async with contextlib.AsyncExitStack() as stack:
+        for _ in range(32):
+            exchange = await stack.enter_async_context(open_exchange(service.socket))
+            await exchange.send("GET", "/events", headers=[HOST])
+            assert (await exchange.event()).status_code == 200
+        await trio.sleep(1)
+        refused = await service.get("/events")
+        assert (refused.status, refused.headers["retry-after"]) == (503, "60")
+        assert (await service.get("/livez")).status == 200
+    await trio.sleep(20)  # the next sign of life finds them gone
+    async with open_exchange(service.socket) as exchange:
+        await exchange.send("GET", "/events", headers=[HOST])
+        assert (await exchange.event()).status_code == 200
+
+
+async def test_the_socket_is_for_owner_and_group_and_goes_with_the_service(
+    autojump_clock, start, nursery, tmp_path
+):
+    await start(status_group=str(os.getgid()))
+    found = (tmp_path / "s").stat()
+    assert (stat.S_IMODE(found.st_mode), found.st_gid) == (0o660, os.getgid())
+    nursery.cancel_scope.cancel()
+    with trio.CancelScope(shield=True):
+        await trio.testing.wait_all_tasks_blocked()
+    assert not (tmp_path / "s").exists()
+
+
+async def test_switched_off_there_is_no_server(autojump_clock, start, tmp_path, caplog):
+    await start(status_socket=NO_SOCKET, listen=None)
+    assert not (tmp_path / "s").exists()
+    assert "the status" not in caplog.text
+
+
+async def test_what_cannot_be_listened_on_is_told_and_tried_again_and_the_certificates_go_on(
+    autojump_clock, start, tmp_path, caplog, sandbox
+):
+    """An address of the tailnet may come only when tailscaled is up."""
+    (tmp_path / "s").write_text("in the way")
+    service = await start(listen=None)
+    assert caplog.text.count("nobody can ask how it stands") == 1
+    await trio.sleep(20)
+    assert service.manager.statistics()[A].leaf is not None
+    (tmp_path / "s").unlink()
+    await trio.sleep(11)
+    assert (await service.get("/livez")).status == 200
+
+
+async def test_an_unknown_group_is_told(autojump_clock, start, caplog):
+    await start(status_group="no-such-group", listen=None)
+    assert "no-such-group" in caplog.text
+
+
+async def test_a_bug_in_a_page_is_logged_and_ends_nothing(autojump_clock, start, monkeypatch, caplog):
+    """The certificates are more important than a page."""
+
+    def make_report(*_args, **_options):
+        raise ZeroDivisionError
+
+    service = await start()
+    with monkeypatch.context() as patch:
+        patch.setattr(handlers, "make_report", make_report)
+        answer = await service.get("/api/v1/status")
+    assert (answer.status, answer.json["error"]) == (500, "this answer has a bug")
+    assert "ZeroDivisionError" in caplog.text
+    assert (await service.get("/api/v1/status")).status == 200
+
+
+async def test_no_answer_has_a_key(autojump_clock, start, tmp_path):
+    service = await start(targets=(TargetSettings(name="w", files=FilesSettings(directory=str(tmp_path))),))
+    await trio.sleep(10)
+    assert b"PRIVATE KEY" in (tmp_path / f"{A}.key").read_bytes()
+    for path in (
+        "/",
+        f"/domains/{A}",
+        "/api/v1/status",
+        f"/api/v1/domains/{A}",
+        "/api/v1/events",
+        "/metrics",
+    ):
+        assert b"PRIVATE KEY" not in (await service.get(path)).body
