@@ -40,19 +40,19 @@ def chromium() -> Iterator[Browser]:
 def open_page(chromium: Browser) -> Iterator[Callable[..., Page]]:
     """Open a page in a profile of its own. At the end nothing may have been complained of in its console.
 
-    ``may_lose_server`` lets it complain of connections.
+    ``passes_over`` is a part of complaints that are expected.
     """
     complaints: list[str] = []
     with ExitStack() as stack:
 
-        def open_page(*, may_lose_server: bool = False, **options: object) -> Page:
+        def open_page(*, passes_over: str | None = None, **options: object) -> Page:
             context = chromium.new_context(**{"reduced_motion": "reduce", **options})
             stack.callback(context.close)
             context.add_init_script(_WATCH)
             page = context.new_page()
 
             def complain(text: str) -> None:
-                if not (may_lose_server and "net::ERR_" in text):
+                if passes_over is None or passes_over not in text:
                     complaints.append(text)
 
             page.on(

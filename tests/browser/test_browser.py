@@ -150,16 +150,12 @@ def test_without_javascript_it_shows_all_filters_and_loads_itself_again(service,
 
 @pytest.mark.parametrize("path", ["", f"domains/{B}", "domains/nobody.tail1234.ts.net"])
 def test_it_fits_a_phone(service, open_page, path):
-    page = open_page(viewport=PHONE)
-    page.on("console", lambda _: None)
-    with page.expect_response(lambda answer: answer.url == service.url + path) as answer:
-        page.goto(service.url + path) if "nobody" not in path else page.evaluate(
-            "(url) => { location.href = url }", service.url + path
-        )
-    assert answer.value.status == (404 if "nobody" in path else 200)
-    page.wait_for_load_state()
-    for details in page.locator("details").all():
-        details.locator("summary").click()
+    is_missing = "nobody" in path
+    page = open_page(viewport=PHONE, passes_over="status of 404" if is_missing else None)
+    answer = page.goto(service.url + path)
+    assert answer.status == (404 if is_missing else 200)
+    for summary in page.locator("summary").all():
+        summary.click()
     assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
 
 
@@ -176,7 +172,7 @@ def test_axe_finds_nothing_serious(service, open_page, scheme, path):
 
 
 def test_when_the_service_is_away_it_says_so_and_comes_back_by_itself(folder, tailscaled, open_page):
-    page = open_page(may_lose_server=True)
+    page = open_page(passes_over="net::ERR_")
     with open_service(folder, tailscaled, A, B, C) as service:
         service.wait_until(A, "issued")
         page.goto(service.url)
