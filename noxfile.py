@@ -5,13 +5,15 @@ from pathlib import Path
 import nox
 
 nox.needs_version = ">=2025.2.9"
-nox.options.sessions = ["lint", "typing", "tests", "years", "real"]
+nox.options.sessions = ["lint", "typing", "tests", "years", "real", "browser"]
 nox.options.error_on_missing_interpreters = True
 
 DOCS = sorted(map(str, Path("docs").glob("*.rst")))
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 LONG = ("tests/test_year.py", "tests/test_http_fuzz_long.py")
-ELSEWHERE = tuple(f"--ignore={path}" for path in ("tests/real", *LONG))  # in sessions of their own
+ELSEWHERE = tuple(
+    f"--ignore={path}" for path in ("tests/real", "tests/browser", *LONG)
+)  # in sessions of their own
 CANCEL_SAFETY = (  # what ruff does not know
     "ASYNC101,ASYNC102,ASYNC103,ASYNC104,ASYNC112,ASYNC118,ASYNC119,ASYNC120,ASYNC121"
 )
@@ -49,7 +51,7 @@ def typing(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """All but the years and the real servers, with warnings as errors and in random order."""
+    """All but the years, the real servers and the browser, with warnings as errors and in random order."""
     install(session, "tests")
     session.run("coverage", "erase")
     pytest(session, *ELSEWHERE, *(arg for arg in session.posargs if arg != "--no-real"))
@@ -78,6 +80,19 @@ def real(session: nox.Session) -> None:
         session.run("python", "tests/real/stack/build.py")
     # Most of their time the tests wait; each worker has servers of its own.
     session.run("pytest", "-n", "4", "tests/real", *session.posargs)
+
+
+@nox.session
+def browser(session: nox.Session) -> None:
+    """The page in Debian's Chromium, on the real service and a sandbox; makes the screenshots of the docs.
+
+    ``nox -- --no-real`` leaves it out. Chromium is installed by apt, as root, where it is missing.
+    """
+    if "--no-real" in session.posargs:
+        session.skip("it needs Chromium")
+    install(session, "browser")
+    session.run("python", "tests/real/stack/install.py", "chromium")
+    session.run("pytest", "tests/browser", *session.posargs)
 
 
 @nox.session
