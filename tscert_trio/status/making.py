@@ -6,10 +6,8 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING
 
-from ..errors import NotACertDomainError
 from ..schedule import due_time
-from ..statistics import DomainState
-from .judging import judge, judge_delivery
+from .judging import judge, judge_delivery, why_not_well
 from .report import (
     CertificateReport,
     DeliveryReport,
@@ -135,8 +133,8 @@ def _domain(
 ) -> DomainReport:
     certificate = _certificate(statistics, now)
     error = statistics.last_error
-    if error is None and statistics.state is DomainState.WAITING and source is Source.SERVICE:
-        error = tailscaled or NotACertDomainError("it is not among this node's CertDomains")
+    if source is Source.SERVICE:  # nobody knows what it would wait for otherwise
+        error = why_not_well(statistics, tailscaled)
     trouble = trouble_of(error) if error is not None else None
     fingerprint = certificate.fingerprint if certificate is not None else None
     reports = tuple(_delivery(each, fingerprint, now, with_output=with_output) for each in deliveries)
