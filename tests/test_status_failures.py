@@ -21,8 +21,8 @@ PAUSED = (
 )
 CA_DOWN = "acme.GetReg: 503 urn:ietf:params:acme:error:serverInternal: The service is down for maintenance"
 READ_ONLY = (
-    "retrieving cached TLS certificate failed and cert store is configured in read-only mode, not attempting to "
-    "issue a new certificate"
+    "retrieving cached TLS certificate failed and cert store is configured in read-only mode, not "
+    "attempting to issue a new certificate"
 )
 FAILURES = {
     "control": (Fault.control("the DNS provider is away"), errors.ControlError),
