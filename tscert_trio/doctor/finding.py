@@ -19,6 +19,10 @@ class Level(enum.Enum):
     """Something that was asked for cannot be had."""
 
 
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
 @attrs.frozen
 class Finding:
     """One thing that was looked at."""
@@ -26,9 +30,9 @@ class Finding:
     level: Level
     check: str
     """What was looked at, in a word or two."""
-    text: str
+    text: str = attrs.field(converter=_one_line)
     """What was found, on one line."""
-    remedy: str | None = None
+    remedy: str | None = attrs.field(default=None, converter=attrs.converters.optional(_one_line))
     """What to do; a command where there is one."""
 
 

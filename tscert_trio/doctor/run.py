@@ -96,7 +96,7 @@ async def _within_its_time(name: str, check: Callable[[], Awaitable[list[Finding
         return [bad(name, f"this could not be looked at: {said}")]
     except Exception as exc:  # noqa: BLE001 -- the other findings are not to be lost
         text = f"this could not be looked at: {type(exc).__name__}: {exc}"
-        return [bad(name, " ".join(text.split()), "this is a bug of tscert-trio: please report it")]
+        return [bad(name, text, "this is a bug of tscert-trio: please report it")]
 
 
 async def _at_ca(survey: Survey, renewal_info: RenewalInfoClient | None) -> list[Finding]:

@@ -34,6 +34,9 @@ async def check_state(survey: Survey) -> list[Finding]:
         except TargetError as exc:
             what, _, remedy = str(exc).partition("; ")
             findings.append(bad("state", what, f"{remedy}; or {_ANOTHER}"))
+    elif survey.holder == 0 and not os.access(folder / "lock", os.R_OK):
+        text = f"the folder {folder} may not be looked into by this user"
+        findings.append(warning("state", text, "run this as root, or as the service's user"))
     else:
         findings.append(good("state", f"the folder {folder} is in use"))
     if survey.memories is not None:

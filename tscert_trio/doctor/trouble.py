@@ -30,7 +30,7 @@ async def check_trouble(survey: Survey) -> list[Finding]:
     for delivery in memories.deliveries:
         if delivery.error is not None and delivery.target in targets:
             check = f"delivery {delivery.target}"
-            text = f"{delivery.domain}: {_one_line(delivery.error)}"
+            text = f"{delivery.domain}: {delivery.error}"
             findings.append(warning(check, text, "put that right; it is tried again by itself"))
     return findings
 
@@ -42,9 +42,5 @@ def _failure(record: DomainRecord, survey: Survey) -> Finding:
     end = ""
     if record.leaf is not None and level is Level.WARNING:
         end = f" Its certificate is good until {record.leaf.not_after:%Y-%m-%d}."
-    text = f"{_one_line(str(error)).rstrip('.')}. {error.meaning}{end}"
+    text = f"{str(error).rstrip('.')}. {error.meaning}{end}"
     return Finding(level, f"name {record.domain}", text, error.remedy)
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())

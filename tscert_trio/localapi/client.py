@@ -319,7 +319,9 @@ def _approved_services(capabilities: Any) -> frozenset[str] | None:  # noqa: ANN
     """Return the Services in ``service-host`` of a node's capabilities: maps of Services to addresses."""
     if not capabilities:
         return None
-    mappings = capabilities.get("service-host") or []
+    mappings = capabilities.get("service-host")
+    if not isinstance(mappings, list):
+        return frozenset()
     return frozenset(name for mapping in mappings if isinstance(mapping, dict) for name in mapping)
 
 
