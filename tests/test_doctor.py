@@ -4,8 +4,10 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import attrs
 import httpx
@@ -15,6 +17,7 @@ from certs import facts
 
 from tscert_trio import errors
 from tscert_trio.ari import RenewalInfoClient
+from tscert_trio.delivery_record import DeliveryRecord
 from tscert_trio.doctor import Finding, Level, examine, run as doctor_run
 from tscert_trio.errors import RateLimit, RateLimitedError
 from tscert_trio.journal import open_state_folder
@@ -414,29 +417,37 @@ async def test_a_folder_that_cannot_be_written_is_bad(sandbox, tmp_path):
 
 
 @contextmanager
-def as_a_stranger_who_reaches(sandbox, folder):
-    """Be somebody else, who may pass through to a folder of tests and to the socket."""
-    for parent in (folder, *folder.parents[:3]):
-        parent.chmod(0o755)
+def as_a_stranger_who_reaches(sandbox):
+    """Be somebody else, who may pass through to the socket."""
     sandbox.socket_path.chmod(0o666)
     sandbox.socket_path.parent.chmod(0o755)
     with as_nobody():
         yield
 
 
-async def test_a_folder_that_may_only_be_read_is_bad_and_one_that_is_closed_leaves_it_open(sandbox, tmp_path):
-    (tmp_path / "state").mkdir()
-    (tmp_path / "state").chmod(0o555)
-    with as_a_stranger_who_reaches(sandbox, tmp_path):
-        findings = await look(sandbox, state=tmp_path / "state")
+@pytest.fixture
+def open_folder():
+    """A folder that everybody may pass through to, which those of pytest are not."""
+    with tempfile.TemporaryDirectory(prefix="tscert-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+async def test_a_folder_that_may_only_be_read_is_bad_and_one_that_is_closed_leaves_it_open(
+    sandbox, open_folder
+):
+    (open_folder / "state").mkdir()
+    (open_folder / "state").chmod(0o555)
+    with as_a_stranger_who_reaches(sandbox):
+        findings = await look(sandbox, state=open_folder / "state")
         expect(the(findings, "state"), BAD, "may not be written by this user", "--state")
-    (tmp_path / "state").chmod(0o000)
-    with as_a_stranger_who_reaches(sandbox, tmp_path):
-        findings = await look(sandbox, state=tmp_path / "state")
+    (open_folder / "state").chmod(0o000)
+    with as_a_stranger_who_reaches(sandbox):
+        findings = await look(sandbox, state=open_folder / "state")
     expect(the(findings, "state"), WARNING, "may not be looked into", "root")
     expect(the(findings, "journal"), WARNING, "left out here")
     expect(the(findings, "service"), WARNING, "cannot be told")
-    (tmp_path / "state").chmod(0o700)
+    (open_folder / "state").chmod(0o700)
 
 
 async def test_a_service_that_runs_is_named_with_its_process(sandbox, tmp_path):
@@ -484,6 +495,23 @@ async def test_a_failure_with_a_good_certificate_is_a_warning_until_when(sandbox
 async def test_a_failure_of_a_name_that_nobody_wants_any_more_is_left_out(sandbox, tmp_path):
     remember(tmp_path, record(SHOP, error=errors.ControlError("away"), failures=1, ended_at=NOW))
     assert of(await look(sandbox, state=tmp_path), f"name {SHOP}") == []
+
+
+async def test_a_delivery_that_fails_is_a_warning_while_its_target_is_there(sandbox, tmp_path):
+    failed = DeliveryRecord(
+        target="web",
+        domain=NAME,
+        fingerprint="ab" * 32,
+        since=NOW,
+        error="the hook\nended with 1",
+        failures=2,
+    )
+    with open_state_folder(tmp_path / "state") as journal:
+        journal.remember_delivery(failed)
+    web = TargetSettings(name="web", files=FilesSettings(directory=str(tmp_path)))
+    findings = await look(sandbox, state=tmp_path / "state", targets=(web,))
+    expect(the(findings, "delivery web"), WARNING, f"{NAME}: the hook ended with 1")
+    assert of(await look(sandbox, state=tmp_path / "state"), "delivery web") == []
 
 
 # Budget
@@ -631,11 +659,11 @@ async def test_files_that_cannot_be_written_are_bad_once_for_all_names(sandbox, 
     expect(the(findings, "target web"), BAD, "is no folder")
 
 
-async def test_a_folder_of_another_user_is_bad(sandbox, tmp_path):
-    (tmp_path / "tls").mkdir()
-    (tmp_path / "tls").chmod(0o555)
-    with as_a_stranger_who_reaches(sandbox, tmp_path):
-        finding = await one(sandbox, files=FilesSettings(directory=str(tmp_path / "tls")))
+async def test_a_folder_of_another_user_is_bad(sandbox, open_folder):
+    (open_folder / "tls").mkdir()
+    (open_folder / "tls").chmod(0o555)
+    with as_a_stranger_who_reaches(sandbox):
+        finding = await one(sandbox, files=FilesSettings(directory=str(open_folder / "tls")))
     expect(finding, BAD, "may not be written by this user", "run as a user who may")
 
 
@@ -806,6 +834,13 @@ async def test_the_command_ends_with_0_where_nothing_is_bad_and_a_sentence(sandb
     assert lines[at + 1] == "  → --state PATH"
     assert lines[-1].endswith("the rest is well.")
     assert "\x1b" not in ended.stdout.decode()
+
+
+async def test_the_command_says_so_where_all_is_well(sandbox, tmp_path):
+    with open_state_folder(tmp_path):
+        ended = await run_command("--socket", sandbox.socket_path, NAME, TSCERT_STATE=str(tmp_path))
+    assert ended.returncode == 0
+    assert ended.stdout.decode().splitlines()[-1] == "All is well."
 
 
 async def test_the_command_ends_with_1_where_something_is_bad_and_is_plain_in_ascii(tmp_path):
