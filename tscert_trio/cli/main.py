@@ -15,7 +15,7 @@ from ..clock import describe_duration
 from ..errors import InvalidDomainError, LocalAPIError, SettingsError, TscertError
 from ..options import OPTIONS, TARGET_PREFIX, Option
 from ..settings import Settings
-from . import cert, config, run, sandbox
+from . import cert, config, doctor, plan, run, sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -106,6 +106,16 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(command=run.command)
 
     config.add_commands(add("config", "check or show the settings", config.__doc__ or ""), _add_option)
+
+    for name, module, summary in (
+        ("doctor", doctor, "tell what keeps certificates from being had, and what to do"),
+        ("plan", plan, "tell which names would become public, before they do"),
+    ):
+        command = add(name, summary, module.__doc__ or "")
+        for option in OPTIONS:
+            _add_option(command, option)
+        command.add_argument("--json", action="store_true", help="print JSON, for programs")
+        command.set_defaults(command=module.command)
 
     command = add("cert", "get one certificate into files", cert.__doc__ or "")
     cert.add_arguments(command)
