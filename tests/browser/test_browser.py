@@ -1,6 +1,5 @@
 """The page in Chromium, on the real service and a sandbox."""
 
-import re
 import time
 
 import pytest
