@@ -10,7 +10,8 @@ nox.options.error_on_missing_interpreters = True
 
 DOCS = sorted(map(str, Path("docs").glob("*.rst")))
 PYPROJECT = nox.project.load_toml("pyproject.toml")
-ELSEWHERE = ("--ignore=tests/real", "--ignore=tests/test_year.py")  # in sessions of their own
+LONG = ("tests/test_year.py", "tests/test_http_fuzz_long.py")
+ELSEWHERE = tuple(f"--ignore={path}" for path in ("tests/real", *LONG))  # in sessions of their own
 CANCEL_SAFETY = (  # what ruff does not know
     "ASYNC101,ASYNC102,ASYNC103,ASYNC104,ASYNC112,ASYNC118,ASYNC119,ASYNC120,ASYNC121"
 )
@@ -58,9 +59,9 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def years(session: nox.Session) -> None:
-    """A year of each kind of trouble, on a virtual clock: minutes in all."""
+    """A year of each kind of trouble, on a virtual clock, and the bulk of the malformed requests: minutes."""
     install(session, "tests")
-    session.run("pytest", "-n", "auto", "tests/test_year.py")
+    session.run("pytest", "-n", "auto", *LONG)
 
 
 @nox.session

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import socket
 import stat
@@ -27,12 +26,10 @@ def path():
 
 
 @asynccontextmanager
-async def serving(path, handler, stall_timeout=math.inf):
+async def serving(path, handler, **options):
     async with open_unix_listener(path) as listener, trio.open_nursery() as nursery:
         started = await nursery.start(
-            lambda task_status: serve_http(
-                handler, [listener], stall_timeout=stall_timeout, task_status=task_status
-            )
+            lambda task_status: serve_http(handler, [listener], task_status=task_status, **options)
         )
         assert list(started) == [listener]
         yield
@@ -229,23 +226,80 @@ async def test_a_body_may_be_cut_short(path):
     assert received.endswith(b"Content-Length: 10\r\n\r\n0123")
 
 
-@pytest.mark.parametrize(
-    ("request_bytes", "status"),
-    [
-        (b"\x16\x03\x01 this is TLS\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\n\r\n", 400),  # no Host
-        (b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"x" * 20_000, 431),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: x\r\n\r\n", 400),
-        (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2000000\r\n\r\n" + b"x" * 2_000_000, 413),
-    ],
-    ids=["rubbish", "no host", "long head", "bad length", "large body"],
-)
-async def test_what_is_no_request_is_refused_and_the_next_is_served(path, request_bytes, status):
+async def test_what_is_no_utf_8_in_a_target_becomes_a_replacement_character(path):
+    async with serving(path, echo):
+        answer = await ask(path, "/%ff%c3%28?x=%ff")
+    assert answer.text == "GET /\ufffd\ufffd( {'x': '\ufffd'} None b''"
+
+
+GET = b"GET / HTTP/1.1\r\nHost: h\r\n"
+POST = b"POST / HTTP/1.1\r\nHost: h\r\n"
+REFUSED = {
+    "TLS": (400, b"\x16\x03\x01 this is TLS\r\n\r\n"),
+    "HTTP/0.9": (400, b"GET /\r\n"),
+    "said to be HTTP/0.9": (505, b"GET / HTTP/0.9\r\nHost: h\r\n\r\n"),
+    "HTTP/2": (505, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+    "no Host": (400, b"GET / HTTP/1.1\r\n\r\n"),
+    "two Hosts": (400, GET + b"Host: other\r\n\r\n"),
+    "bad Host": (400, b"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n"),
+    "absolute target": (400, b"GET http://evil/ HTTP/1.1\r\nHost: h\r\n\r\n"),
+    "target *": (400, b"OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n"),
+    "CONNECT": (400, b"CONNECT / HTTP/1.1\r\nHost: h\r\n\r\n"),
+    "NUL in the target": (400, b"GET /\0 HTTP/1.1\r\nHost: h\r\n\r\n"),
+    "encoded NUL": (400, b"GET /%00 HTTP/1.1\r\nHost: h\r\n\r\n"),
+    "NUL in a header": (400, GET + b"X: \0\r\n\r\n"),
+    "folded header": (400, GET + b"X: a\r\n b\r\n\r\n"),
+    "blanks, which cost h11 a second": (400, GET + b"X: " + b" " * 16_000 + b"\x01\r\n\r\n"),
+    "long head": (431, GET + b"X: " + b"x" * 20_000),
+    "long head in one piece": (431, GET + b"X: y\r\n" * 3000 + b"\r\n"),
+    "long first line": (431, b"GET /" + b"x" * 20_000),
+    "bad length": (400, POST + b"Content-Length: x\r\n\r\n"),
+    "two lengths": (400, POST + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nxx"),
+    "length and chunks": (411, POST + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+    "chunks": (411, POST + b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nTrailer: x\r\n\r\n"),
+    "other coding": (501, POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n"),
+    "large body": (413, POST + b"Content-Length: 2000000\r\n\r\n" + b"x" * 2_000_000),
+    "large body to come": (413, POST + b"Content-Length: 2000000\r\nExpect: 100-continue\r\n\r\n"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+async def test_what_is_no_request_is_refused_and_the_next_is_served(autojump_clock, path, what):
+    status, request_bytes = REFUSED[what]
     async with serving(path, echo):
         received = await say(path, request_bytes)
         assert received.startswith(b"HTTP/1.1 %d " % status)
         assert b"\r\nConnection: close\r\n" in received
+        assert b"\r\nContent-Type: text/plain; charset=utf-8\r\n" in received
+        assert received.endswith(b"\n")
         assert (await ask(path, "/")).status == 200
+
+
+async def test_a_refused_head_request_gets_no_body(autojump_clock, path):
+    async with serving(path, echo):
+        received = await say(path, b"HEAD * HTTP/1.1\r\nHost: h\r\n\r\n")
+    assert received.startswith(b"HTTP/1.1 400 ")
+    assert received.endswith(b"\r\n\r\n")
+
+
+async def test_one_who_goes_on_after_a_refusal_is_left_after_a_second(autojump_clock, path):
+    async with serving(path, echo), await trio.open_unix_socket(str(path)) as stream:
+        with contextlib.suppress(trio.BrokenResourceError):
+            for _ in range(100):
+                await stream.send_all(b"\0")
+                await trio.sleep(0.3)
+    assert trio.current_time() == pytest.approx(1.2)
+
+
+async def test_an_upgrade_is_not_taken_up(path):
+    async with serving(path, echo):
+        received = await say(
+            path,
+            GET + b"Connection: Upgrade\r\nUpgrade: websocket\r\nX: 1\r\n\r\n",
+            GET + b"Connection: close\r\nX: 2\r\n\r\n",
+        )
+    assert received.count(b"HTTP/1.1 200 ") == 2
+    assert received.index(b" 1 b''") < received.index(b" 2 b''")
 
 
 async def test_an_expected_100_continue_is_given(path):
@@ -292,17 +346,160 @@ async def test_a_client_that_stalls_is_left_after_a_while_and_not_waited_for_at_
     assert trio.current_time() == 30.5
 
 
-async def test_serving_ends_at_once_though_a_client_does_not_read(autojump_clock, path):
+MEGABYTE = Response(body=b"x" * 2**20)
+
+
+async def test_a_client_may_be_slow_to_take_a_large_answer_as_long_as_it_takes_it(autojump_clock, path):
     async def handler(request):
-        return Response(body=b"x" * 10_000_000)
+        return MEGABYTE
+
+    async with serving(path, handler, stall_timeout=30), open_exchange(path) as exchange:
+        await exchange.send("GET", "/")
+        received = 0
+        while received < 2**20:
+            received += len(data := await exchange.stream.receive_some(2**15))
+            assert data
+            await trio.sleep(2.5)
+        assert trio.current_time() > 75
+
+
+async def test_a_client_that_takes_a_byte_a_second_does_not_live_for_ever(autojump_clock, path):
+    ended = trio.Event()
+
+    async def handler(request):
+        async def write(send):
+            try:
+                await send(MEGABYTE.body)
+            finally:
+                ended.set()
+
+        return StreamResponse(write_body=write) if request.path == "/stream" else MEGABYTE
+
+    for number, target in enumerate(("/", "/stream"), 1):
+        async with serving(path, handler, stall_timeout=30), open_exchange(path) as exchange:
+            await exchange.send("GET", target)
+            with contextlib.suppress(trio.BrokenResourceError):
+                while True:
+                    await exchange.stream.receive_some(1)
+                    await exchange.stream.send_all(b"x")  # tells whether the server is there
+                    await trio.sleep(1)
+        assert trio.current_time() <= 31 * number
+    assert ended.is_set()
+
+
+@pytest.mark.parametrize("target", ["/", "/stream"])
+async def test_serving_ends_at_once_though_a_client_does_not_read(autojump_clock, path, target):
+    async def handler(request):
+        async def write(send):
+            await send(b"x" * 50_000_000)
+
+        if request.path == "/stream":
+            return StreamResponse(write_body=write)
+        return Response(body=b"x" * 50_000_000)
 
     async with open_unix_listener(path) as listener, trio.open_nursery() as nursery:
         nursery.start_soon(serve_http, handler, [listener])
         async with open_exchange(path) as exchange:
-            await exchange.send("GET", "/")
+            await exchange.send("GET", target)
             await wait_all_tasks_blocked()
             nursery.cancel_scope.cancel()
     assert trio.current_time() == 0
+
+
+async def test_one_more_connection_takes_the_place_of_the_one_that_has_waited_longest(path):
+    async with serving(path, echo, max_connections=3):
+        async with open_exchange(path) as first, open_exchange(path) as second, open_exchange(path) as third:
+            for exchange in (first, second, third):
+                await exchange.send("GET", "/")
+                assert (await exchange.answer()).status == 200
+                exchange.start_next()
+            await first.send("GET", "/")  # so it has not waited longest any more
+            assert (await first.answer()).status == 200
+            first.start_next()
+            await third.stream.send_all(b"GET / HTTP/1.1\r\n")  # no request yet
+
+            assert (await ask(path, "/")).status == 200
+            assert await second.stream.receive_some() == b""
+            async with open_exchange(path) as one, open_exchange(path) as other:
+                for exchange in (one, other):
+                    await exchange.send("GET", "/")
+                    assert (await exchange.answer()).status == 200
+                # The place that `ask` has left was free.
+                assert await third.stream.receive_some() == b""
+                await first.send("GET", "/")
+                assert (await first.answer()).status == 200
+
+
+async def test_when_all_are_being_answered_one_more_is_asked_to_come_again(autojump_clock, path):
+    go_on = trio.Event()
+
+    async def handler(request):
+        await go_on.wait()
+        return Response(body=b"fine")
+
+    async with serving(path, handler, max_connections=2):
+        async with open_exchange(path) as first, open_exchange(path) as second:
+            for exchange in (first, second):
+                await exchange.send("GET", "/")
+            await wait_all_tasks_blocked()
+            for _ in range(3):
+                answer = await ask(path, "/")
+                assert answer.status == 503
+                assert answer.headers["connection"] == "close"
+                assert answer.headers["retry-after"] == "1"
+            async with contextlib.AsyncExitStack() as stack:
+                crowd = [await stack.enter_async_context(open_exchange(path)) for _ in range(100)]
+                assert [(await exchange.answer()).status for exchange in crowd] == [503] * 100
+            go_on.set()
+            assert [(await exchange.answer()).body for exchange in (first, second)] == [b"fine", b"fine"]
+        await wait_all_tasks_blocked()
+        assert (await ask(path, "/")).status == 200
+
+
+async def test_a_request_that_came_just_before_its_place_was_taken_is_not_begun(path):
+    handled = []
+
+    async def handler(request):
+        handled.append(request.path)
+        await trio.lowlevel.checkpoint()
+        return Response()
+
+    async with serving(path, handler, max_connections=1), open_exchange(path) as exchange:
+        await wait_all_tasks_blocked()
+        await exchange.send("GET", "/first")
+        async with open_exchange(path) as other:
+            await other.send("GET", "/other")
+            statuses = []
+            for asked in (exchange, other):
+                with contextlib.suppress(CutOffError):
+                    statuses.append((await asked.answer()).status)
+    assert statuses in ([200, 503], [200, 200], [200])
+    assert len(handled) == statuses.count(200)
+
+
+async def test_a_handler_learns_who_asks_over_a_unix_socket_and_that_nobody_knows_on_tcp(path):
+    async def who(request):
+        return Response(body=f"{request.is_local} {request.peer_uid}".encode())
+
+    async with open_unix_listener(path) as unix, trio.open_nursery() as nursery:
+        (tcp,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        await nursery.start(serve_http, who, [unix, tcp])
+        assert (await ask(path, "/")).text == f"True {os.getuid()}"
+        async with await trio.open_tcp_stream(*tcp.socket.getsockname()) as stream:
+            await stream.send_all(GET + b"Connection: close\r\n\r\n")
+            received = b"".join([data async for data in stream])
+        assert received.endswith(b"False None")
+        nursery.cancel_scope.cancel()
+
+
+async def test_where_the_platform_does_not_tell_nobody_knows_who_asks(path, monkeypatch):
+    monkeypatch.delattr(socket, "SO_PEERCRED")
+
+    async def who(request):
+        return Response(body=f"{request.is_local} {request.peer_uid}".encode())
+
+    async with serving(path, who):
+        assert (await ask(path, "/")).text == "True None"
 
 
 async def test_a_bug_in_a_handler_ends_the_server(path):
