@@ -183,7 +183,7 @@ def test_systemd_is_told_ready_status_and_stopping(start, tailscaled, tmp_path, 
             WATCHDOG_USEC="300000",
         )
         received = ""
-        while not ("READY=1" in received and "STATUS=1 of 1 names have a valid certificate" in received):
+        while not ("READY=1" in received and "STATUS=The name is well." in received):
             received += systemd.recv(4096).decode() + "\n"
         assert "WATCHDOG=1" in received
         assert service.end()[0] == 0
