@@ -1,17 +1,16 @@
 """Everything that is checked: ``nox`` runs all but httpx2 and bench, which are asked for by name."""
 
-from pathlib import Path
-
 import nox
 
 nox.needs_version = ">=2025.2.9"
-nox.options.sessions = ["lint", "typing", "tests", "years", "real"]
+nox.options.sessions = ["lint", "typing", "docs", "tests", "years", "real", "browser"]
 nox.options.error_on_missing_interpreters = True
 
-DOCS = sorted(map(str, Path("docs").glob("*.rst")))
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 LONG = ("tests/test_year.py", "tests/test_http_fuzz_long.py")
-ELSEWHERE = tuple(f"--ignore={path}" for path in ("tests/real", *LONG))  # in sessions of their own
+ELSEWHERE = tuple(
+    f"--ignore={path}" for path in ("tests/real", "tests/browser", *LONG)
+)  # in sessions of their own
 CANCEL_SAFETY = (  # what ruff does not know
     "ASYNC101,ASYNC102,ASYNC103,ASYNC104,ASYNC112,ASYNC118,ASYNC119,ASYNC120,ASYNC121"
 )
@@ -36,7 +35,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check")
     session.run("flake8", f"--select={CANCEL_SAFETY}", "tscert_trio", "tests", "bench")
     session.run("lint-imports")
-    for page in ("README.rst", "CHANGELOG.rst", "bench/README.rst", "tests/real/README.rst", *DOCS):
+    for page in ("README.rst", "CHANGELOG.rst", "bench/README.rst", "tests/real/README.rst"):
         session.run("docutils", "--halt=warning", page, "--output=/dev/null")
 
 
@@ -48,8 +47,21 @@ def typing(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """The site, in build/docs, and whether man page and shell completion are what the code says.
+
+    ``nox -s docs -- --write`` makes these two anew.
+    """
+    install(session, "docs")
+    if "--write" in session.posargs:
+        session.run("python", "packaging/generate.py")
+    session.run("sphinx-build", "-q", "-W", "-n", "--keep-going", "-E", "-b", "html", "docs", "build/docs")
+    session.run("python", "packaging/generate.py", "--check")
+
+
+@nox.session
 def tests(session: nox.Session) -> None:
-    """All but the years and the real servers, with warnings as errors and in random order."""
+    """All but the years, the real servers and the browser, with warnings as errors and in random order."""
     install(session, "tests")
     session.run("coverage", "erase")
     pytest(session, *ELSEWHERE, *(arg for arg in session.posargs if arg != "--no-real"))
@@ -78,6 +90,19 @@ def real(session: nox.Session) -> None:
         session.run("python", "tests/real/stack/build.py")
     # Most of their time the tests wait; each worker has servers of its own.
     session.run("pytest", "-n", "4", "tests/real", *session.posargs)
+
+
+@nox.session
+def browser(session: nox.Session) -> None:
+    """The page in Debian's Chromium, on the real service and a sandbox; makes the screenshots of the docs.
+
+    ``nox -- --no-real`` leaves it out. Chromium is installed by apt, as root, where it is missing.
+    """
+    if "--no-real" in session.posargs:
+        session.skip("it needs Chromium")
+    install(session, "browser")
+    session.run("python", "tests/real/stack/install.py", "chromium")
+    session.run("pytest", "tests/browser", *session.posargs)
 
 
 @nox.session

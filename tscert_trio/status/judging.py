@@ -14,14 +14,34 @@ from .words import in_time, moment, span
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from ..statistics import DeliveryStatistics, DomainStatistics
+    from ..errors import LocalAPIError
+    from ..statistics import CertManagerStatistics, DeliveryStatistics, DomainStatistics
     from .report import CertificateReport, Trouble
 
-__all__ = ["judge", "judge_delivery"]
+__all__ = ["judge", "judge_delivery", "why_not_well"]
 
 _UNDER_WAY = {DomainState.WAITING, DomainState.QUEUED, DomainState.REQUESTING, DomainState.LIMITED}
 _SOON = timedelta(days=2)
 """With less left, what is wrong is called harmless no more."""
+
+
+def why_not_well(statistics: DomainStatistics, of_all: CertManagerStatistics) -> LocalAPIError | None:
+    """Return why the last request for a name failed, or what it waits for; ``None`` where neither is.
+
+    Args:
+        statistics: of the name.
+        of_all: of the manager, live.
+    """
+    error = statistics.last_error
+    if statistics.state is not DomainState.WAITING:
+        return error
+    if of_all.trouble is not None:
+        return of_all.trouble
+    if isinstance(error, NotACertDomainError):
+        return error
+    if of_all.cert_domains is None or statistics.domain in of_all.cert_domains:
+        return error  # the wait has only just begun, or ends just now
+    return NotACertDomainError("it is not among this node's CertDomains")
 
 
 def judge(

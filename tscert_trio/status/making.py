@@ -6,10 +6,8 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING
 
-from ..errors import NotACertDomainError
 from ..schedule import due_time
-from ..statistics import DomainState
-from .judging import judge, judge_delivery
+from .judging import judge, judge_delivery, why_not_well
 from .report import (
     CertificateReport,
     DeliveryReport,
@@ -61,7 +59,7 @@ def make_report(
             each,
             deliveries.get(each.domain, ()),
             now,
-            _error(each, statistics, source),
+            each.last_error if source is Source.JOURNAL else why_not_well(each, statistics),
             source,
             with_output=with_output,
         )
@@ -136,22 +134,6 @@ def _rank(report: DomainReport) -> tuple[int, datetime, str]:
     """Return what to sort by: the worst first, of these who has no certificate, then who soon has none."""
     until = report.harmless_until or (_NEVER if report.is_ready else _LONG_AGO)
     return -report.level.rank, until, report.name
-
-
-def _error(
-    statistics: DomainStatistics, of_all: CertManagerStatistics, source: Source
-) -> LocalAPIError | None:
-    """Return why the last request of a name failed, or what it waits for."""
-    error = statistics.last_error
-    if statistics.state is not DomainState.WAITING or source is Source.JOURNAL:
-        return error
-    if of_all.trouble is not None:
-        return of_all.trouble
-    if isinstance(error, NotACertDomainError):
-        return error
-    if of_all.cert_domains is None or statistics.domain in of_all.cert_domains:
-        return error  # the wait has only just begun, or ends just now
-    return NotACertDomainError("it is not among this node's CertDomains")
 
 
 def _domain(

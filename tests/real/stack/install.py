@@ -27,10 +27,13 @@ PACKAGES = {
     "systemd-sysusers": "systemd",
     "systemd-tmpfiles": "systemd",
     "openssl": "openssl",
+    "chromium": "chromium",
     "duk": "duktape",  # the JavaScript engine of Debian's polkit, as a program
     "promtool": "prometheus",  # the server beside it is not used
 }
 """The program that is looked for, and the Debian package that has it."""
+
+_BY_NAME = {"chromium"}  # large, and of use to the tests of the page only
 
 _APT_OPTIONS = ("-q", "-o", "DPkg::Lock::Timeout=300")  # somebody else may be installing
 _POLICY = Path("/usr/sbin/policy-rc.d")
@@ -46,8 +49,8 @@ def find_program(name: str) -> str:
     path = _search(name)
     if path is None:
         raise RuntimeError(
-            f"no {name} here: run, as root, python tests/real/stack/install.py, or install by hand what "
-            f"Debian has in the package {PACKAGES.get(name, name)}; no test on a real program is skipped"
+            f"no {name} here: run, as root, python tests/real/stack/install.py {name}, or install by hand "
+            f"what Debian has in the package {PACKAGES.get(name, name)}; no test on a real program is skipped"
         )
     return path
 
@@ -104,4 +107,4 @@ def _services_stay_off() -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    ensure_installed(*(sys.argv[1:] or PACKAGES))
+    ensure_installed(*(sys.argv[1:] or PACKAGES.keys() - _BY_NAME))

@@ -1,0 +1,112 @@
+"""What the page and a name's own page say of a name, as HTML. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..words import in_time
+from .markup import escape, link, linked, quoted, safe, stamp, when
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from markupsafe import Markup
+
+    from ..report import DomainReport, Trouble
+
+__all__ = ["facts", "next_attempt", "trouble_box", "troubles", "urgent"]
+
+_ENOUGH = 999
+_NO_TIME = {
+    "requesting": "now",
+    "queued": "when others are done",
+    "waiting": "once it is a CertDomain",
+}
+
+
+def next_attempt(report: DomainReport, now: datetime) -> Markup:
+    """Return when the name is asked for next: in how long, and at what time."""
+    at = report.limited_until or report.next_attempt_at
+    if at is None:
+        return safe(f"<b>{_NO_TIME.get(report.state, 'not known')}</b>")
+    return safe(f"<b>{in_time(at, now)}</b> {stamp(at)}")
+
+
+def facts(report: DomainReport, now: datetime) -> Markup:
+    """Return what is known of a name as items of a ``dl``."""
+    certificate = report.certificate
+    terms = ""
+    if certificate is not None:
+        terms = (
+            f"<dt>Certificate<dd>{stamp(certificate.not_before)} to {stamp(certificate.not_after)}"
+            f"<dt>Renewal due<dd>{stamp(certificate.due_at)} ({quoted(certificate.due_reason)})"
+        )
+        window = certificate.window
+        if window is not None:
+            why = link(window.explanation_url, "why") if window.explanation_url else None
+            terms += f"<dt>Window of the CA<dd>{stamp(window.start)} to {stamp(window.end)}"
+            terms += f" ({why})" if why else ""
+    attempt, success = report.last_attempt_at, report.last_success_at
+    result = ", well" if attempt is not None and attempt == success else ""
+    terms += f"<dt>Last attempt<dd>{when(attempt, now)}{result}"
+    if not result:
+        terms += f"<dt>Last success<dd>{when(success, now)}"
+    runway = "enough" if report.runway >= _ENOUGH else f"{report.runway} before the certificate ends"
+    return safe(f"{terms}<dt>Attempts left<dd>{runway}")
+
+
+def urgent(report: DomainReport, now: datetime) -> Markup:
+    """Return what is worth a look without opening anything, as a list; nothing where all is well."""
+    if not report.failures and report.limit is None and report.harmless_until is None:
+        return _NOTHING
+    items = "".join(f"<li>{each}</li>" for each in _urgent(report, now))
+    return safe(f'<ul class="urgent">{items}</ul>')
+
+
+_NOTHING = safe("")
+
+
+def _urgent(report: DomainReport, now: datetime) -> Iterator[str]:
+    if report.harmless_until is not None:
+        yield f"harmless until {when(report.harmless_until, now)}"
+    if report.failures:
+        yield f"{report.failures} failure{'s' if report.failures > 1 else ''} in a row"
+        if report.last_attempt_at is not None:
+            yield f"last attempt {in_time(report.last_attempt_at, now)}"
+        if report.is_ready and report.runway < _ENOUGH:
+            attempts = f"{report.runway} attempt{'s' if report.runway != 1 else ''}"
+            yield f"{attempts} left before the certificate ends"
+    if report.limit is not None:
+        until = f" until {when(report.limited_until, now)}" if report.limited_until is not None else ""
+        yield f"waits for {escape(report.limit)}{until}"
+
+
+def troubles(report: DomainReport) -> Markup:
+    """Return why a name or its deliveries fail, each with what to do; nothing where all is well."""
+    said = report.summary
+    boxes = [] if report.trouble is None else [trouble_box(report.trouble, said=said)]
+    boxes += [
+        trouble_box(each.trouble, of=each.target, said=said)
+        for each in report.deliveries
+        if each.trouble is not None
+    ]
+    return safe("".join(boxes)) if boxes else _NOTHING
+
+
+def trouble_box(trouble: Trouble, *, of: str | None = None, said: str = "") -> Markup:
+    """Return a failure with what it means and what to do.
+
+    Args:
+        trouble: the failure.
+        of: the target whose it is.
+        said: what is said above it, and need not be said again.
+    """
+    text = trouble.text.rstrip(".")
+    words = "" if text in said and "://" not in text else f' <span class="text">{linked(trouble.text)}</span>'
+    whose = f"{escape(of)}: " if of is not None else ""
+    return safe(
+        f'<div class="trouble"><p><b class="kind">{whose}{escape(trouble.kind)}</b>{words}</p>'
+        f'<p class="meaning">{escape(trouble.meaning)}</p>'
+        f'<p class="remedy"><b>What to do</b> {linked(trouble.remedy)}</p></div>'
+    )
