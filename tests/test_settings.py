@@ -8,7 +8,7 @@ from hypothesis import given, strategies as st
 
 from tscert_trio import Scope, SettingsError
 from tscert_trio.options import OPTIONS, parse_duration
-from tscert_trio.settings import Settings
+from tscert_trio.settings import NO_SOCKET, Settings
 from tscert_trio.target_settings import FilesSettings, HookSettings, ProbeSettings, TargetSettings
 
 
@@ -94,6 +94,10 @@ def test_every_option_can_be_set_in_the_environment(tmp_path):
         "target_reload": "nginx.service",
         "target_hook": "logger 'it is new'",
         "target_probe": "[::1]:8443",
+        "status_socket": "/run/s",
+        "status_group": "adm",
+        "listen": "9410",
+        "allowed_hosts": "box.tail1234.ts.net, box",
         "log_format": "json",
         "log_level": "debug",
     }
@@ -222,3 +226,33 @@ def test_two_targets_that_would_write_the_same_file_by_turns_are_a_fault(tmp_pat
         Settings.load({"config_file": str(config)}, {})
     (fault,) = caught.value.faults
     assert fault.startswith("targets[1].files: '/srv/tls/{domain}.crt' is written by targets[0], too")
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("9410", "127.0.0.1:9410"),
+        (":9410", "127.0.0.1:9410"),
+        ("0.0.0.0:9410", "0.0.0.0:9410"),
+        ("[::1]:9410", "[::1]:9410"),
+        ("box:0", "box:0"),
+    ],
+)
+def test_the_status_is_told_on_loopback_unless_another_address_is_given(text, address):
+    assert Settings.load({"listen": text}, {}).listen == address
+
+
+@pytest.mark.parametrize(
+    "text", ["many", ":", "box:", "box:http", "127.0.0.1", "::1:9410", "box:65536", "[::1"]
+)
+def test_an_address_that_is_none_is_told_with_what_would_be_one(text):
+    with pytest.raises(SettingsError, match=r"--listen: .*want 9410, host:port or \[IPv6\]:port"):
+        Settings.load({"listen": text}, {})
+
+
+def test_the_status_socket_is_where_the_platform_has_it_unless_told_or_none():
+    assert Settings.load({}, {"RUNTIME_DIRECTORY": "/run/x:/run/y"}).status_socket == Path(
+        "/run/x/status.sock"
+    )
+    assert Settings.load({"status_socket": "none"}, {}).status_socket == NO_SOCKET
+    assert Settings().status_socket == NO_SOCKET
