@@ -1,14 +1,11 @@
 """Everything that is checked: ``nox`` runs all but httpx2 and bench, which are asked for by name."""
 
-from pathlib import Path
-
 import nox
 
 nox.needs_version = ">=2025.2.9"
-nox.options.sessions = ["lint", "typing", "tests", "years", "real", "browser"]
+nox.options.sessions = ["lint", "typing", "docs", "tests", "years", "real", "browser"]
 nox.options.error_on_missing_interpreters = True
 
-DOCS = sorted(map(str, Path("docs").glob("*.rst")))
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 LONG = ("tests/test_year.py", "tests/test_http_fuzz_long.py")
 ELSEWHERE = tuple(
@@ -38,7 +35,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check")
     session.run("flake8", f"--select={CANCEL_SAFETY}", "tscert_trio", "tests", "bench")
     session.run("lint-imports")
-    for page in ("README.rst", "CHANGELOG.rst", "bench/README.rst", "tests/real/README.rst", *DOCS):
+    for page in ("README.rst", "CHANGELOG.rst", "bench/README.rst", "tests/real/README.rst"):
         session.run("docutils", "--halt=warning", page, "--output=/dev/null")
 
 
@@ -47,6 +44,19 @@ def typing(session: nox.Session) -> None:
     """Types, strictly."""
     install(session, "typing")
     session.run("mypy", "--install-types", "--non-interactive")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The site, in build/docs, and whether man page and shell completion are what the code says.
+
+    ``nox -s docs -- --write`` makes these two anew.
+    """
+    install(session, "docs")
+    if "--write" in session.posargs:
+        session.run("python", "packaging/generate.py")
+    session.run("sphinx-build", "-q", "-W", "-n", "--keep-going", "-E", "-b", "html", "docs", "build/docs")
+    session.run("python", "packaging/generate.py", "--check")
 
 
 @nox.session

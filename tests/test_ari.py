@@ -102,6 +102,13 @@ async def test_a_check_asks_for_the_directory_only(sandbox, info):
     assert (len(sandbox.directory_calls), sandbox.renewal_info_calls) == (2, [])
 
 
+async def test_a_look_at_the_directory_tells_the_time_of_the_ca(autojump_clock, sandbox, info):
+    await trio.sleep(90)
+    look = await info.look()
+    assert timedelta(0) <= virtual_clock() - look.date < timedelta(seconds=1)
+    assert look.offers_renewal_info
+
+
 async def test_a_ca_that_is_away_is_an_error_until_it_is_back(sandbox, info):
     sandbox.set_ca_away()
     with pytest.raises(RenewalInfoError, match=r"^http://ca.sandbox/directory: HTTP status 503$"):

@@ -1,6 +1,7 @@
 """The client against a server that says anything: nothing hangs, grows, or is taken for an answer."""
 
 import errno
+import json
 import logging
 import os
 import socket
@@ -259,10 +260,69 @@ async def test_cert_domains_are_a_list_of_names_or_nothing(body, error):
             await ask(saying(answer(200, body)), lambda client: client.cert_domains())
 
 
-@pytest.mark.parametrize("body", [b"[]", b"3", b"{", b'{"Self": 3}', b'{"CertDomains": "a"}', b"\xff"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[]",
+        b"3",
+        b"{",
+        b'{"Self": 3}',
+        b'{"CertDomains": "a"}',
+        b'{"CurrentTailnet": 3}',
+        b'{"Self": {"CapMap": [1]}}',
+        b"\xff",
+    ],
+)
 async def test_a_status_of_another_shape_is_refused(body):
     with pytest.raises(ProtocolError, match="status"):
         await ask(saying(answer(200, body)), lambda client: client.status())
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "approved"),
+    [
+        (None, None),
+        ({}, None),
+        ({"https": None}, frozenset()),
+        ({"service-host": None}, frozenset()),
+        ({"service-host": 3}, frozenset()),
+        (
+            {"service-host": [{"svc:a": ["100.1.1.1"]}, 3, {"svc:b": []}]},
+            frozenset({"svc:a", "svc:b"}),
+        ),
+    ],
+)
+async def test_the_approved_services_are_among_the_capabilities(capabilities, approved):
+    body = json.dumps({"Self": {"CapMap": capabilities}}).encode()
+    status = await ask(saying(answer(200, body)), lambda client: client.status())
+    assert status.approved_services == approved
+
+
+async def test_a_status_tells_of_the_tailnet():
+    tailnet = {"MagicDNSEnabled": False, "MagicDNSSuffix": "tail1.ts.net"}
+    body = json.dumps({"MagicDNSSuffix": "tail1.ts.net", "CurrentTailnet": tailnet, "Health": ["ill"]})
+    status = await ask(saying(answer(200, body.encode())), lambda client: client.status())
+    assert (status.magic_dns_suffix, status.magic_dns_enabled, status.health) == (
+        "tail1.ts.net",
+        False,
+        ("ill",),
+    )
+    status = await ask(saying(answer(200, b"{}")), lambda client: client.status())
+    assert (status.magic_dns_suffix, status.magic_dns_enabled, status.health) == ("", None, ())
+
+
+async def test_the_prefs_tell_what_is_advertised_and_who_is_the_operator():
+    body = b'{"AdvertiseServices": ["svc:a"], "OperatorUser": "ann", "ControlURL": "x"}'
+    prefs = await ask(saying(answer(200, body)), lambda client: client.prefs())
+    assert (prefs.advertised_services, prefs.operator) == (frozenset({"svc:a"}), "ann")
+    prefs = await ask(saying(answer(200, b'{"AdvertiseServices": null}')), lambda client: client.prefs())
+    assert (prefs.advertised_services, prefs.operator) == (frozenset(), "")
+
+
+@pytest.mark.parametrize("body", [b"[]", b"3", b"{", b'{"AdvertiseServices": "a"}'])
+async def test_prefs_of_another_shape_are_refused(body):
+    with pytest.raises(ProtocolError, match="prefs"):
+        await ask(saying(answer(200, body)), lambda client: client.prefs())
 
 
 async def test_a_serve_config_of_another_shape_is_refused():

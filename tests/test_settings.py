@@ -136,6 +136,15 @@ def test_all_faults_are_told_at_once_each_with_its_option_and_what_would_be_righ
     )
 
 
+def test_read_leniently_what_makes_no_sense_has_its_default_and_its_fault_beside():
+    settings, faults = Settings.load_leniently(
+        {"scope": "most", "self_name": True}, {"TSCERT_RETRY_MAX": "x"}
+    )
+    assert (settings.scope, settings.self_name, settings.retry_max) == (Scope.ALL, True, Settings().retry_max)
+    assert [fault.split(":")[0] for fault in faults] == ["--scope", "TSCERT_RETRY_MAX"]
+    assert Settings.load_leniently({}, {}) == (Settings.load({}, {}), ())
+
+
 @pytest.mark.parametrize("factor", ["0.5", "-1", "nan", "inf"])
 def test_a_factor_that_would_shorten_or_end_the_waits_is_refused(factor):
     with pytest.raises(SettingsError, match="is no factor"):

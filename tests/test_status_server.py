@@ -276,16 +276,15 @@ async def test_only_so_many_may_watch(autojump_clock, start):
         assert (await exchange.event()).status_code == 200
 
 
-async def test_the_socket_is_for_owner_and_group_and_goes_with_the_service(
-    autojump_clock, start, nursery, tmp_path
-):
-    await start(status_group=str(os.getgid()))
-    found = (tmp_path / "s").stat()
-    assert (stat.S_IMODE(found.st_mode), found.st_gid) == (0o660, os.getgid())
-    nursery.cancel_scope.cancel()
-    with trio.CancelScope(shield=True):
-        await trio.testing.wait_all_tasks_blocked()
-    assert not (tmp_path / "s").exists()
+async def test_the_socket_is_for_owner_and_group_and_goes_with_the_service(autojump_clock, sandbox, tmp_path):
+    path = tmp_path / "s"
+    settings = Settings(socket=sandbox.socket_path, status_socket=path, status_group=str(os.getgid()))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(lambda task_status: serve(settings, task_status=task_status))
+        found = path.stat()
+        assert (stat.S_IMODE(found.st_mode), found.st_gid) == (0o660, os.getgid())
+        nursery.cancel_scope.cancel()
+    assert not path.exists()
 
 
 async def test_switched_off_there_is_no_server(autojump_clock, start, tmp_path, caplog):

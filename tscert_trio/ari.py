@@ -22,7 +22,7 @@ from .schedule import RenewalWindow
 if TYPE_CHECKING:
     from .certificate import Certificate
 
-__all__ = ["LETS_ENCRYPT_DIRECTORY", "RenewalInfo", "RenewalInfoClient", "RenewalInfoSource"]
+__all__ = ["LETS_ENCRYPT_DIRECTORY", "DirectoryLook", "RenewalInfo", "RenewalInfoClient", "RenewalInfoSource"]
 
 LETS_ENCRYPT_DIRECTORY = "https://acme-v02.api.letsencrypt.org/directory"
 
@@ -42,6 +42,16 @@ class RenewalInfo:
     window: RenewalWindow
     retry_after: timedelta
     """How long to wait before asking again: what the CA says, within a minute and half a day."""
+
+
+@attrs.frozen(kw_only=True)
+class DirectoryLook:
+    """What a CA's directory tells, besides that it is there."""
+
+    url: str
+    date: datetime | None
+    """The CA's present time, to the second; ``None`` where it does not say."""
+    offers_renewal_info: bool
 
 
 class RenewalInfoSource(Protocol):
@@ -119,6 +129,23 @@ class RenewalInfoClient:
             RenewalInfoError: the CA is out of reach.
         """
         await self._get(self._directory_url)
+
+    async def look(self) -> DirectoryLook:
+        """Ask for the CA's directory and return what it tells.
+
+        Raises:
+            RenewalInfoError: the CA is out of reach.
+        """
+        directory, headers = await self._get(self._directory_url)
+        try:
+            date = _in_utc(parsedate_to_datetime(headers.get("date", "")))
+        except (ValueError, OverflowError):
+            date = None
+        return DirectoryLook(
+            url=self._directory_url,
+            date=date,
+            offers_renewal_info=bool(_printable(directory.get("renewalInfo"))),
+        )
 
     async def _get(self, url: str) -> tuple[dict[str, Any], httpx.Headers]:
         client = self._open_client()

@@ -86,6 +86,16 @@ class Settings:
         Raises:
             SettingsError: with every fault at once, each with the option's name and what would be right.
         """
+        settings, faults = cls.load_leniently(flags, environ)
+        if faults:
+            raise SettingsError(faults)
+        return settings
+
+    @classmethod
+    def load_leniently(
+        cls, flags: Mapping[str, Any], environ: Mapping[str, str] = os.environ
+    ) -> tuple[Settings, tuple[str, ...]]:
+        """Do the same, with the default in place of what makes no sense; return all faults besides."""
         found = _find(CONFIG, flags, environ)
         path = Path(found[1][0]) if found and found[1][0] else None
         config = read_config_file(path, environ)
@@ -117,9 +127,7 @@ class Settings:
         faults += [f"{key}: {text}" for key, text in shared_paths(targets)]
         if settings.retry_initial > settings.retry_max:
             faults.append("--retry-initial is longer than --retry-max")
-        if faults:
-            raise SettingsError(faults)
-        return settings
+        return settings, tuple(faults)
 
     @property
     def retry_policy(self) -> RetryPolicy:

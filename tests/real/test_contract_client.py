@@ -80,6 +80,20 @@ async def test_cert_domains_are_told_by_both_calls(
     assert status.self_dns_name
 
 
+async def test_the_status_and_the_prefs_tell_of_tailnet_and_services(
+    tailnet: Tailnet, client: LocalClient, domain: str
+) -> None:
+    await tailnet.set_cert_domains(domain)
+    status, prefs = await client.status(), await client.prefs()
+    assert status.magic_dns_suffix
+    assert status.self_dns_name.endswith(status.magic_dns_suffix)
+    assert status.magic_dns_enabled is not None
+    assert not status.approved_services
+    assert (prefs.advertised_services, prefs.operator) == (frozenset(), "")
+    assert client.version is not None
+    assert client.version.startswith(tailnet.version)
+
+
 async def test_a_serve_config_is_known_by_its_etag(
     tailnet: Tailnet, client: LocalClient, domain: str
 ) -> None:

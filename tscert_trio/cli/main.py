@@ -15,12 +15,12 @@ from ..clock import describe_duration
 from ..errors import InvalidDomainError, LocalAPIError, SettingsError, TscertError
 from ..options import OPTIONS, TARGET_PREFIX, Option
 from ..settings import Settings
-from . import cert, config, run, sandbox
+from . import cert, config, doctor, plan, run, sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["main"]
+__all__ = ["describe_default", "main", "make_parser"]
 
 _DESCRIPTION = "Keep the TLS certificates of this machine's tailnet names issued and renewed."
 _EPILOG = """\
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments, without the program's name; by default those of the process.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    parser = _parser()
+    parser = make_parser()
     # "run" may be left out, but not before --help or --version, which are about the whole.
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in {"-h", "--help", "--version"}):
         arguments.insert(0, "run")
@@ -86,7 +86,8 @@ def _fail(*faults: object, status: int = 1) -> int:
     return status
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line; documentation and shell completion are made from it, too."""
     raw = argparse.RawDescriptionHelpFormatter
     parser = _Parser(
         prog="tscert-trio", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=raw, allow_abbrev=False
@@ -107,6 +108,16 @@ def _parser() -> argparse.ArgumentParser:
 
     config.add_commands(add("config", "check or show the settings", config.__doc__ or ""), _add_option)
 
+    for name, module, summary in (
+        ("doctor", doctor, "tell what keeps certificates from being had, and what to do"),
+        ("plan", plan, "tell which names would become public, before they do"),
+    ):
+        command = add(name, summary, module.__doc__ or "")
+        for option in OPTIONS:
+            _add_option(command, option)
+        command.add_argument("--json", action="store_true", help="print JSON, for programs")
+        command.set_defaults(command=module.command)
+
     command = add("cert", "get one certificate into files", cert.__doc__ or "")
     cert.add_arguments(command)
     command.set_defaults(command=cert.command)
@@ -120,7 +131,8 @@ def _parser() -> argparse.ArgumentParser:
 def _add_option(parser: argparse.ArgumentParser, option: Option) -> None:
     variables = ", ".join(filter(None, (option.variable, option.also)))
     repeat = "; may be given more than once" if option.is_list and option.flag.startswith("-") else ""
-    text = f"{option.help}{repeat}{_default_of(option)} [{variables}]".replace("%", "%%")
+    default = f" (default: {text})" if (text := describe_default(option)) else ""
+    text = f"{option.help}{repeat}{default} [{variables}]".replace("%", "%%")
     if not option.flag.startswith("-"):
         parser.add_argument(option.field, nargs="*", metavar=option.metavar, help=text)
     elif option.metavar is None:
@@ -134,14 +146,15 @@ def _add_option(parser: argparse.ArgumentParser, option: Option) -> None:
         parser.add_argument(option.flag, dest=option.field, action=action, metavar=option.metavar, help=text)
 
 
-def _default_of(option: Option) -> str:
+def describe_default(option: Option) -> str:
+    """Return in words what holds where an option is not given; an empty text where nothing is to be said."""
     if text := _PLACES.get(option.field):
-        return f" (default: {text})"
+        return text
     value = None
     if not option.field.startswith(TARGET_PREFIX):
         value = getattr(attrs.fields(Settings), option.field).default
     if value in (None, False, ()):
         return ""
     if isinstance(value, timedelta):
-        return f" (default: {describe_duration(value)})"
-    return f" (default: {getattr(value, 'value', value)})"
+        return describe_duration(value)
+    return str(getattr(value, "value", value))

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING
 import trio
 
 from ..clock import Clock, system_clock
-from ..status.health import liveness
-from ..status.making import make_report
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,6 +54,9 @@ async def keep_systemd_informed(
     """
     if not environ.get("NOTIFY_SOCKET"):
         return
+    from ..status.health import liveness
+    from ..status.making import make_report
+
     watchdog = _watchdog_seconds(environ)
     pause, told, lifeless_looks = 1.0, "", 0
     while True:

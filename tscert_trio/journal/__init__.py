@@ -2,6 +2,16 @@
 
 from .attempt import Attempt, DeliveryEvent
 from .folder import default_state_folder, open_state_folder
+from .reading import holder_of, open_for_reading
 from .sqlite import Journal, Memories
 
-__all__ = ["Attempt", "DeliveryEvent", "Journal", "Memories", "default_state_folder", "open_state_folder"]
+__all__ = [
+    "Attempt",
+    "DeliveryEvent",
+    "Journal",
+    "Memories",
+    "default_state_folder",
+    "holder_of",
+    "open_for_reading",
+    "open_state_folder",
+]

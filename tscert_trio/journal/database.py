@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from . import rows
 
-__all__ = ["UNREADABLE", "begin_anew", "is_no_damage", "open_database", "read_into_memory"]
+__all__ = ["UNREADABLE", "begin_anew", "is_no_damage", "open_database", "read_into_memory", "why_unusable"]
 
 _logger = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ def open_database(path: Path | None) -> tuple[sqlite3.Connection, Path | None]:
     db: sqlite3.Connection | None = None
     try:
         db = _connect(path)
-        why = _why_unusable(db)
+        why = why_unusable(db)
     except UNREADABLE as exc:
         if is_no_damage(exc):
             if db is not None:
@@ -116,7 +116,7 @@ def read_into_memory(path: Path | None, exc: Exception) -> sqlite3.Connection:
     db = _connect_anew(None)
     try:
         with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True)) as file:
-            if _why_unusable(file) is None:
+            if why_unusable(file) is None:
                 file.backup(db)
     except UNREADABLE:
         db.close()
@@ -150,7 +150,8 @@ def _make_tables(db: sqlite3.Connection) -> None:
     db.execute(f"PRAGMA user_version = {_VERSION:d}")
 
 
-def _why_unusable(db: sqlite3.Connection) -> str | None:
+def why_unusable(db: sqlite3.Connection) -> str | None:
+    """Return what is wrong with a database as a whole, as in "is damaged"; ``None`` where nothing is."""
     version = int(db.execute("PRAGMA user_version").fetchone()[0])
     damage = str(db.execute("PRAGMA quick_check(1)").fetchone()[0])
     if version > _VERSION:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sys
+import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,9 +16,11 @@ from .sqlite import Journal
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["default_state_folder", "open_state_folder"]
+__all__ = ["FILE", "LOCK", "default_state_folder", "open_state_folder"]
 
-_LOCK, _FILE = "lock", "journal.sqlite"
+LOCK, FILE = "lock", "journal.sqlite"
+_TRIES, _PAUSE_SECONDS = 5, 0.01
+"""Who only looks whether the folder is held holds it for microseconds."""
 
 
 def default_state_folder(environ: Mapping[str, str] = os.environ, platform: str = sys.platform) -> Path:
@@ -48,7 +51,7 @@ def open_state_folder(folder: Path) -> Iterator[Journal]:
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as exc:
         raise StateError(
             f"the state folder {folder} cannot be written: {exc.strerror}; give another with --state, or "
@@ -56,7 +59,7 @@ def open_state_folder(folder: Path) -> Iterator[Journal]:
         ) from None
     try:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _hold(lock)
         except OSError:
             holder = os.pread(lock, 20, 0).decode("ascii", "replace").strip() or "unknown"
             raise StateFolderHeldError(
@@ -66,7 +69,15 @@ def open_state_folder(folder: Path) -> Iterator[Journal]:
         with suppress(OSError):  # a full disk; it is only for the message above
             os.truncate(lock, 0)
             os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
-        with Journal(folder / _FILE) as journal:
+        with Journal(folder / FILE) as journal:
             yield journal
     finally:
         os.close(lock)
+
+
+def _hold(lock: int) -> None:
+    for _ in range(_TRIES - 1):
+        with suppress(OSError):
+            return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        time.sleep(_PAUSE_SECONDS)
+    return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -100,6 +100,19 @@ class Journal:
                 self._begin_anew(exc)
         return self._load()
 
+    def fill_from(self, file: sqlite3.Connection) -> None:
+        """Take over all that a file holds, in place of what is here: for a journal in memory."""
+        file.backup(self._db)
+        self._db.executescript(rows.SCHEMA)  # of a file that was begun just now
+
+    def trouble(self) -> str | None:
+        """Return what keeps :meth:`load` from making sense of what is here, as in "is damaged"."""
+        try:
+            self._load()
+        except _NONSENSE as exc:
+            return f"is damaged ({' '.join(str(exc).split())})"
+        return None
+
     def begin(self, domain: str, request: Request, at: datetime) -> int:
         """Write down that a request is about to be sent; return its number.
 

@@ -28,7 +28,7 @@ from ..serve_config import ServeConfig, some_of
 from .answers import error_from_answer
 from .bus import BusWatch
 from .durations import Durations
-from .protocol import ISSUE_TIMEOUT, FetchedServeConfig, Status
+from .protocol import ISSUE_TIMEOUT, FetchedServeConfig, Prefs, Status
 from .socket_path import default_socket_path
 from .transport import UnixTransport
 
@@ -70,6 +70,8 @@ class LocalClient:
         self, socket_path: str | os.PathLike[str] | None = None, *, clock: Clock = system_clock
     ) -> None:
         self.socket_path = Path(socket_path) if socket_path is not None else default_socket_path()
+        self.version: str | None = None
+        """``Tailscale-Version`` of the newest answer."""
         self.capability: int | None = None
         """``Tailscale-Cap`` of the newest answer: 123 is v1.86, 138 v1.98, 142 v1.102, 148 v1.104."""
         self.durations = Durations()
@@ -129,15 +131,31 @@ class LocalClient:
         """Return the node's status, without its peers."""
         status = _json(await self._get("status?peers=false"), "status")
         try:
+            myself, tailnet = status.get("Self") or {}, status.get("CurrentTailnet") or {}
             return Status(
                 backend_state=str(status.get("BackendState") or ""),
                 version=str(status.get("Version") or ""),
                 addresses=tuple(_strings(status.get("TailscaleIPs"), "status")),
-                self_dns_name=str((status.get("Self") or {}).get("DNSName") or "").removesuffix("."),
+                self_dns_name=str(myself.get("DNSName") or "").removesuffix("."),
                 cert_domains=tuple(_strings(status.get("CertDomains"), "status")),
+                magic_dns_suffix=str(status.get("MagicDNSSuffix") or ""),
+                magic_dns_enabled=bool(tailnet.get("MagicDNSEnabled")) if tailnet else None,
+                health=tuple(_strings(status.get("Health"), "status")),
+                approved_services=_approved_services(myself.get("CapMap")),
             )
         except AttributeError as exc:
             raise ProtocolError(f"status: {exc}") from None
+
+    async def prefs(self) -> Prefs:
+        """Return what the node was told to be: its preferences."""
+        prefs = _json(await self._get("prefs"), "prefs")
+        try:
+            return Prefs(
+                advertised_services=frozenset(_strings(prefs.get("AdvertiseServices"), "prefs")),
+                operator=str(prefs.get("OperatorUser") or ""),
+            )
+        except AttributeError as exc:
+            raise ProtocolError(f"prefs: {exc}") from None
 
     async def serve_config(self, *, known_etag: str | None = None) -> FetchedServeConfig | None:
         """Return the node's serve config.
@@ -239,6 +257,7 @@ class LocalClient:
             capability = response.headers.get("tailscale-cap", "")
             if capability.isascii() and capability.isdigit() and len(capability) < 10:
                 self.capability = int(capability)
+            self.version = response.headers.get("tailscale-version") or self.version
             yield response
         finally:
             await response.stream.aclose()  # type: ignore[union-attr] # no await inside: it closes at once
@@ -303,6 +322,16 @@ def _json(body: bytes, place: str) -> Any:  # noqa: ANN401 -- any JSON value
         return json.loads(body)
     except (ValueError, RecursionError) as exc:
         raise ProtocolError(f"{place}: the answer is no JSON: {exc}") from None
+
+
+def _approved_services(capabilities: Any) -> frozenset[str] | None:  # noqa: ANN401 -- any JSON value
+    """Return the Services in ``service-host`` of a node's capabilities: maps of Services to addresses."""
+    if not capabilities:
+        return None
+    mappings = capabilities.get("service-host")
+    if not isinstance(mappings, list):
+        return frozenset()
+    return frozenset(name for mapping in mappings if isinstance(mapping, dict) for name in mapping)
 
 
 def _strings(value: Any, place: str) -> list[str]:  # noqa: ANN401 -- any JSON value

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..serve_config import ServeConfig
     from .durations import Durations
 
-__all__ = ["ISSUE_TIMEOUT", "FetchedServeConfig", "LocalAPI", "Status"]
+__all__ = ["ISSUE_TIMEOUT", "FetchedServeConfig", "LocalAPI", "Prefs", "Status"]
 
 ISSUE_TIMEOUT = timedelta(seconds=300)
 """How long a certificate may take (``kube/certs`` of v1.86)."""
@@ -34,6 +34,24 @@ class Status:
     """The node's own Tailscale addresses; none before the first login."""
     cert_domains: tuple[str, ...]
     """In tailscaled's order; the node's own name comes first."""
+    magic_dns_suffix: str = ""
+    """Of the tailnet, such as ``tail1234.ts.net``; empty before the first login."""
+    magic_dns_enabled: bool | None = None
+    """``None`` before the first login."""
+    health: tuple[str, ...] = ()
+    """tailscaled's own warnings."""
+    approved_services: frozenset[str] | None = None
+    """The Services that this node may be a host of, such as ``svc:shop``; ``None``: it does not say."""
+
+
+@attrs.frozen(kw_only=True)
+class Prefs:
+    """The parts of ``prefs`` that matter for certificates."""
+
+    advertised_services: frozenset[str]
+    """The Services that this node offers to be a host of, such as ``svc:shop``."""
+    operator: str
+    """The local user who may do what root may (``tailscale set --operator``); empty: none."""
 
 
 @attrs.frozen(kw_only=True)

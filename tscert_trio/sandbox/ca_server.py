@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from email.utils import format_datetime
 from typing import TYPE_CHECKING
 
 import attrs
@@ -61,7 +62,12 @@ class CAServer:
     directory_calls: list[datetime] = attrs.field(factory=list, init=False)
 
     async def handle(self, request: Request) -> Response:
-        """Answer one request."""
+        """Answer one request, with the CA's own time."""
+        response = await self._answer(request)
+        date = format_datetime(self.clock(), usegmt=True)
+        return attrs.evolve(response, headers=[*response.headers, ("Date", date)])
+
+    async def _answer(self, request: Request) -> Response:
         leaf: Certificate | None = None
         if request.path.startswith(_RENEWAL_INFO):
             leaf = self.ca.issued.get(request.path.removeprefix(_RENEWAL_INFO))

@@ -70,6 +70,7 @@ class Daemon:
         self._endpoints = {
             "cert": self._cert,
             "status": self._status,
+            "prefs": self._prefs,
             "serve-config": self._serve_config,
             "watch-ipn-bus": self._watch_ipn_bus,
         }
@@ -182,6 +183,14 @@ class Daemon:
             return http_error(403, "status access denied")
         with_peers = request.query.get("peers", "") not in {"false", "0", "f", "F", "FALSE", "False"}
         body = json.dumps(self.node.status(self.health(), with_peers=with_peers), indent="\t")
+        return Response(body=f"{body}\n".encode(), headers=[("Content-Type", "application/json")])
+
+    async def _prefs(self, request: Request, _met_fault: bool) -> Response:
+        if not self.node.may_read:
+            return http_error(403, "prefs access denied")
+        if request.method not in {"GET", "HEAD"}:  # the real one takes changes, too
+            return http_error(405, "unsupported method")
+        body = json.dumps(self.node.prefs(), indent="\t")
         return Response(body=f"{body}\n".encode(), headers=[("Content-Type", "application/json")])
 
     def health(self) -> list[str]:

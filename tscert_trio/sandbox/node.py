@@ -45,6 +45,12 @@ class Node:
     may_read: bool = True
     may_write: bool = True
     may_get_certs: bool = True
+    operator: str = ""
+    magic_dns_enabled: bool = True
+    advertised_services: frozenset[str] | None = None
+    """``None``: those of the serve config, as ``tailscale serve`` sees to."""
+    approved_services: frozenset[str] | None = None
+    """``None``: all that are advertised."""
     serve_config: Mapping[str, Any] | None = attrs.field(default=None, init=False)
     serve_config_body: bytes = attrs.field(default=b"null", init=False)
     serve_config_etag: str = attrs.field(init=False)
@@ -74,7 +80,11 @@ class Node:
 
     def status(self, health: list[str], *, with_peers: bool) -> dict[str, Any]:
         """Return an ``ipnstate.Status``."""
-        tailnet = {"Name": "sandbox", "MagicDNSSuffix": self.suffix, "MagicDNSEnabled": True}
+        tailnet = {
+            "Name": "sandbox",
+            "MagicDNSSuffix": self.suffix,
+            "MagicDNSEnabled": self.magic_dns_enabled,
+        }
         return {
             "Version": f"{self.version.version}-sandbox",
             "TUN": False,
@@ -82,7 +92,7 @@ class Node:
             "HaveNodeKey": True,
             "AuthURL": "",
             "TailscaleIPs": ["100.64.0.1"] if self.has_netmap else None,
-            "Self": self._peer_status(0, self.dns_name if self.has_netmap else ""),
+            "Self": self._self_status(),
             "Health": health or None,
             "MagicDNSSuffix": self.suffix if self.has_netmap else "",
             "CurrentTailnet": tailnet if self.has_netmap else None,
@@ -91,6 +101,31 @@ class Node:
             "User": None,
             "ClientVersion": None,
         }
+
+    def prefs(self) -> dict[str, Any]:
+        """Return the parts of an ``ipn.Prefs`` that somebody may look for."""
+        return {
+            "WantRunning": self.state >= STARTING,
+            "LoggedOut": self.state == NEEDS_LOGIN,
+            "AdvertiseServices": sorted(self._advertised()) or None,
+            **({"OperatorUser": self.operator} if self.operator else {}),
+        }
+
+    def _advertised(self) -> frozenset[str]:
+        if self.advertised_services is not None:
+            return self.advertised_services
+        return frozenset((self.serve_config or {}).get("Services") or {})
+
+    def _self_status(self) -> dict[str, Any]:
+        """Return the node itself, with its capabilities (``tailcfg.NodeCapMap``)."""
+        if not self.has_netmap:
+            return self._peer_status(0, "")
+        approved = self._advertised() if self.approved_services is None else self.approved_services
+        capabilities: dict[str, Any] = {"https": None}
+        if approved:
+            addresses = {name: [f"100.100.0.{number}"] for number, name in enumerate(sorted(approved), 1)}
+            capabilities["service-host"] = [addresses]
+        return self._peer_status(0, self.dns_name) | {"CapMap": capabilities}
 
     def _peer_statuses(self) -> dict[str, Any]:
         peers = range(1, self.peer_count + 1)

@@ -117,9 +117,36 @@ class Sandbox:
         if echo:
             self._publish_change()
 
-    def set_permissions(self, *, read: bool = True, write: bool = True, cert: bool = True) -> None:
-        """Say what callers may do: all of it by default; the real daemon looks at the caller's user."""
+    def set_permissions(
+        self, *, read: bool = True, write: bool = True, cert: bool = True, operator: str = ""
+    ) -> None:
+        """Say what callers may do: all of it by default; the real daemon looks at the caller's user.
+
+        Args:
+            read: ask for status, CertDomains and the like.
+            write: change things, and ask for certificates.
+            cert: ask for certificates (``TS_PERMIT_CERT_UID``).
+            operator: who is named as the operator in ``prefs``.
+        """
         self._node.may_read, self._node.may_write, self._node.may_get_certs = read, write, cert
+        self._node.operator = operator
+
+    def set_services(
+        self, *, advertised: Iterable[str] | None = None, approved: Iterable[str] | None = None
+    ) -> None:
+        """Say how the Services of this node stand; ``svc:`` is a part of their names.
+
+        Args:
+            advertised: those that it offers; by default all of its serve config.
+            approved: those that the tailnet lets it be a host of; by default all advertised.
+        """
+        node = self._node
+        node.advertised_services = None if advertised is None else frozenset(advertised)
+        node.approved_services = None if approved is None else frozenset(approved)
+
+    def set_magic_dns(self, enabled: bool) -> None:
+        """Switch the tailnet's MagicDNS on or off."""
+        self._node.magic_dns_enabled = enabled
 
     def set_read_only(self, read_only: bool) -> None:
         """Enter or leave the read-only share mode of certificates (``TS_CERT_SHARE_MODE=ro``)."""

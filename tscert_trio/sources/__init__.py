@@ -1,8 +1,17 @@
 """Where wanted names come from."""
 
-from .names import FixedNames, NodeName
-from .serve_config_file import ServeConfigFile
+from .names import FixedNames, NodeName, own_name
+from .serve_config_file import NO_HTTPS, ServeConfigFile, filled_in
 from .source import DomainSource
 from .tailscaled import ServedNames
 
-__all__ = ["DomainSource", "FixedNames", "NodeName", "ServeConfigFile", "ServedNames"]
+__all__ = [
+    "NO_HTTPS",
+    "DomainSource",
+    "FixedNames",
+    "NodeName",
+    "ServeConfigFile",
+    "ServedNames",
+    "filled_in",
+    "own_name",
+]

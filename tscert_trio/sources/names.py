@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..hints import Hints
     from ..localapi import LocalAPI, Status
 
-__all__ = ["FixedNames", "NodeName"]
+__all__ = ["FixedNames", "NodeName", "own_name"]
 
 _logger = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class NodeName:
         while True:
             seen = hints.count
             try:
-                name = _own_name(await self._client.status())
+                name = own_name(await self._client.status())
             except LocalAPIError as exc:
                 self._names.keep(f"cannot learn the node's own name: {exc}", exc)
             else:
@@ -69,7 +69,7 @@ class NodeName:
             await hints.wait(seen, at_most=_POLL_SECONDS)
 
 
-def _own_name(status: Status) -> str:
+def own_name(status: Status) -> str:
     """Return the name in CertDomains that is the node's own; before there is one, its DNS name.
 
     The first CertDomain is what containerboot takes for it.

@@ -12,20 +12,28 @@ from ..serve_config import ServeConfig
 from .source import WantedNames
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from ..hints import Hints
     from ..localapi import LocalAPI
     from ..serve_config import Scope
 
-__all__ = ["ServeConfigFile"]
+__all__ = ["NO_HTTPS", "ServeConfigFile", "filled_in"]
 
 _logger = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 2
 _MIN_INTERVAL = 1
 _NODE_NAME = b"${TS_CERT_DOMAIN}"
-_NO_HTTPS = b"no-https"  # containerboot's word where the tailnet has HTTPS switched off
+
+NO_HTTPS = "no-https"
+"""containerboot's word for the node's name, where the tailnet has HTTPS switched off."""
+
+
+def filled_in(text: bytes, cert_domains: Sequence[str]) -> bytes:
+    """Return a file's text with the node's name in it; containerboot takes the first CertDomain for it."""
+    return text.replace(_NODE_NAME, (cert_domains[0] if cert_domains else NO_HTTPS).encode())
 
 
 class ServeConfigFile:
@@ -75,8 +83,7 @@ class ServeConfigFile:
             return True
         try:
             if _NODE_NAME in text:
-                names = (await self._client.status()).cert_domains
-                text = text.replace(_NODE_NAME, names[0].encode() if names else _NO_HTTPS)
+                text = filled_in(text, (await self._client.status()).cert_domains)
             domains = ServeConfig.from_json(text).domains(self._scope)
         except ServeConfigError as exc:
             self._names.keep(f"{self._path}: {exc}")
@@ -84,5 +91,5 @@ class ServeConfigFile:
         except LocalAPIError as exc:
             self._names.keep(f"cannot learn what {_NODE_NAME.decode()} stands for: {exc}", exc)
             return False
-        self._names.set(domains - {_NO_HTTPS.decode()})
+        self._names.set(domains - {NO_HTTPS})
         return True

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from .making import serial_text
 from .report import DomainReport, Level, Source
 
 if TYPE_CHECKING:
@@ -29,7 +30,9 @@ class Event:
     id: str
     """Give it as ``after`` to get what came later."""
     at: datetime
+    """When it ended."""
     domain: str
+    """The name."""
     kind: str
     """``attempt`` or ``delivery``."""
     what: str
@@ -38,6 +41,7 @@ class Event:
     """``issued``, ``found``, ``cancelled`` or the class of the failure; ``written``, ``announced``, ``seen
     served`` or ``failed``."""
     level: Level
+    """How well it went."""
     text: str | None
     """Why it failed."""
     seconds: float | None
@@ -51,6 +55,7 @@ class EventList:
     """The answer to ``/api/v1/events``."""
 
     version: int = 1
+    """Of this format. New fields may come; none goes, or changes its meaning."""
     events: tuple[Event, ...]
     """The newest last."""
 
@@ -60,11 +65,15 @@ class PastCertificate:
     """A certificate that a name has, or had."""
 
     fingerprint: str
+    """SHA-256, in hexadecimal."""
     serial_number: str
     """In hexadecimal."""
     issuer: str
+    """The issuer's name (RFC 4514)."""
     not_before: datetime
+    """When it begins."""
     not_after: datetime
+    """When it ends."""
 
 
 @attrs.frozen(kw_only=True)
@@ -72,10 +81,15 @@ class DomainDetail:
     """The answer to ``/api/v1/domains/<name>``."""
 
     version: int = 1
+    """Of this format. New fields may come; none goes, or changes its meaning."""
     program: str
+    """The version of this package."""
     at: datetime
+    """When it was made."""
     source: Source
+    """Where it comes from."""
     domain: DomainReport
+    """How it is."""
     certificates: tuple[PastCertificate, ...]
     """Of 400 days, the newest last."""
     events: tuple[Event, ...]
@@ -87,7 +101,7 @@ def past_certificates(journal: Journal, domain: str) -> tuple[PastCertificate, .
     return tuple(
         PastCertificate(
             fingerprint=leaf.fingerprint,
-            serial_number=f"{leaf.serial_number:X}",
+            serial_number=serial_text(leaf),
             issuer=leaf.issuer,
             not_before=leaf.not_before,
             not_after=leaf.not_after,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..delivery_record import DeliveryState
+from ..errors import NotACertDomainError
 from ..statistics import DomainState
 from .report import Level
 from .words import in_time, moment, span
@@ -12,12 +13,25 @@ from .words import in_time, moment, span
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from ..errors import LocalAPIError
     from ..statistics import DeliveryStatistics, DomainStatistics
     from .report import CertificateReport, Trouble
 
-__all__ = ["judge", "judge_delivery"]
+__all__ = ["judge", "judge_delivery", "why_not_well"]
 
 _UNDER_WAY = {DomainState.QUEUED, DomainState.REQUESTING, DomainState.LIMITED}
+
+
+def why_not_well(statistics: DomainStatistics, tailscaled: LocalAPIError | None) -> LocalAPIError | None:
+    """Return why the last request for a name failed, or what it waits for; ``None`` where neither is.
+
+    Args:
+        statistics: of the name.
+        tailscaled: why tailscaled does not answer, where it does not.
+    """
+    if statistics.last_error is None and statistics.state is DomainState.WAITING:
+        return tailscaled or NotACertDomainError("it is not among this node's CertDomains")
+    return statistics.last_error
 
 
 def judge(

@@ -6,10 +6,8 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING
 
-from ..errors import NotACertDomainError
 from ..schedule import due_time
-from ..statistics import DomainState
-from .judging import judge, judge_delivery
+from .judging import judge, judge_delivery, why_not_well
 from .report import (
     CertificateReport,
     DeliveryReport,
@@ -27,10 +25,11 @@ from .words import sentence_of_all
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from ..certificate import Certificate
     from ..errors import LocalAPIError
     from ..statistics import CertManagerStatistics, DeliveryStatistics, DomainStatistics
 
-__all__ = ["make_report", "trouble_of"]
+__all__ = ["make_report", "serial_text", "trouble_of"]
 
 _NEVER = datetime(9999, 1, 1, tzinfo=UTC)
 _DELIVERY_MEANING = "What serves this name does not have its newest certificate."
@@ -100,6 +99,12 @@ def trouble_of(error: LocalAPIError) -> Trouble:
     return Trouble(kind=type(error).__name__, text=str(error), meaning=error.meaning, remedy=error.remedy)
 
 
+def serial_text(leaf: Certificate) -> str:
+    """Return a serial number as openssl and crt.sh write it: whole bytes, in hexadecimal."""
+    text = f"{leaf.serial_number:X}"
+    return text.zfill(len(text) + len(text) % 2)
+
+
 @cache
 def _version() -> str:
     from importlib.metadata import version  # takes 20 ms
@@ -128,8 +133,8 @@ def _domain(
 ) -> DomainReport:
     certificate = _certificate(statistics, now)
     error = statistics.last_error
-    if error is None and statistics.state is DomainState.WAITING and source is Source.SERVICE:
-        error = tailscaled or NotACertDomainError("it is not among this node's CertDomains")
+    if source is Source.SERVICE:  # nobody knows what it would wait for otherwise
+        error = why_not_well(statistics, tailscaled)
     trouble = trouble_of(error) if error is not None else None
     fingerprint = certificate.fingerprint if certificate is not None else None
     reports = tuple(_delivery(each, fingerprint, now, with_output=with_output) for each in deliveries)
@@ -167,7 +172,7 @@ def _certificate(statistics: DomainStatistics, now: datetime) -> CertificateRepo
     due_at, reason = due_time(leaf, window)
     return CertificateReport(
         names=leaf.names,
-        serial_number=f"{leaf.serial_number:X}",
+        serial_number=serial_text(leaf),
         fingerprint=leaf.fingerprint,
         issuer=leaf.issuer,
         not_before=leaf.not_before,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..delivery_record import DeliveryState
 from ..statistics import REQUEST_SECONDS
 from .exposition import Family, Kind, Metric, escape, histogram, label, render
+from .judging import why_not_well
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -167,7 +168,7 @@ def _of_domains(statistics: CertManagerStatistics, now: datetime) -> Iterator[Fa
         yield metric, [row[0] + str(value) for row in rows if (value := read(row)) is not None]
     states = [(row.labels[:-2], row.statistics.state.value) for row in rows]
     yield _STATE, [f'{labels},state="{state}"}} 1' for labels, state in states]
-    failing = [(row.labels[:-2], row.statistics.last_error) for row in rows]
+    failing = [(row.labels[:-2], why_not_well(row.statistics, statistics.trouble)) for row in rows]
     yield (
         _ERROR,
         [f'{labels},class="{type(error).__name__}"}} 1' for labels, error in failing if error is not None],

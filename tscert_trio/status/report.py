@@ -1,7 +1,8 @@
 """What everybody is told: page, JSON, command line and health read this, and nothing else.
 
 A report is plain frozen data without any key, made of :class:`CertManagerStatistics`, live or from the
-journal (:mod:`.making`). As JSON it is version 1 of ``/api/v1`` (:mod:`.wire`).
+journal (:mod:`.making`). As JSON it is version 1 of ``/api/v1`` (:mod:`.wire`), and what stands below a
+field is its description in ``schema.json``.
 """
 
 from __future__ import annotations
@@ -62,7 +63,9 @@ class Trouble:
     text: str
     """In the words of who said it, on one line."""
     meaning: str
+    """In our words."""
     remedy: str
+    """What to do."""
 
 
 @attrs.frozen(kw_only=True)
@@ -70,8 +73,11 @@ class WindowReport:
     """When the CA would like a certificate to be renewed (RFC 9773)."""
 
     start: datetime
+    """When it begins."""
     end: datetime
+    """When it ends."""
     explanation_url: str | None = None
+    """Where the CA says why."""
 
 
 @attrs.frozen(kw_only=True)
@@ -79,18 +85,25 @@ class CertificateReport:
     """The newest certificate of a name, valid or not."""
 
     names: tuple[str, ...]
+    """The DNS names that it covers."""
     serial_number: str
     """In hexadecimal, as openssl writes it."""
     fingerprint: str
     """SHA-256, in hexadecimal."""
     issuer: str
+    """The issuer's name (RFC 4514)."""
     not_before: datetime
+    """When it begins."""
     not_after: datetime
+    """When it ends."""
     due_at: datetime
     """When it is due to be renewed."""
     due_reason: str
+    """Why it is due then."""
     window: WindowReport | None
+    """What the CA suggests, if that is known."""
     is_valid: bool
+    """Whether it has begun, and has not ended."""
 
 
 @attrs.frozen(kw_only=True)
@@ -98,26 +111,35 @@ class DeliveryReport:
     """How far a name is with one target."""
 
     target: str
+    """Its name in the settings."""
     level: Level
+    """How well it is."""
     summary: str
+    """In a few words."""
     state: str
     """``pending``, ``written``, ``announced`` or ``seen served``."""
     goal: str
     """The target's last step, one of these."""
     is_done: bool
+    """Whether the last step is done, and the last look said so."""
     is_current: bool
     """Whether it is about the newest certificate."""
     since: datetime
     """When the state became what it is."""
     failures: int
+    """Since the goal was reached last."""
     trouble: Trouble | None
+    """Why a step failed; ``null`` once the goal is reached."""
     output: str | None
     """The end of what the hook wrote last; only for who asks by the Unix socket."""
     next_attempt_at: datetime | None
+    """When a step that failed is tried again."""
     checked_at: datetime | None
+    """When it was looked at last whether all is as it should be."""
     served: str | None
     """What the probe saw last: ``new``, ``old``, ``other`` or ``none``."""
     warnings: tuple[str, ...]
+    """What a file system refused."""
     good_until: datetime | None
     """The end of the certificate with which the goal was reached last."""
 
@@ -127,28 +149,38 @@ class DomainReport:
     """How one name is."""
 
     name: str
+    """In lower case."""
     level: Level
+    """How well it is, its deliveries included."""
     summary: str
     """One sentence."""
     state: str
-    """What its loop does: :class:`DomainState`; ``unknown`` from the journal."""
+    """What its loop does: ``waiting``, ``queued``, ``requesting``, ``issued``, ``failed`` or ``limited``;
+    ``unknown`` from the journal."""
     certificate: CertificateReport | None
+    """The newest, valid or not."""
     harmless_until: datetime | None
-    """Until when what is wrong does no harm; ``None`` where nothing is wrong, or it does."""
+    """Until when what is wrong does no harm; ``null`` where nothing is wrong, or it does."""
     trouble: Trouble | None
+    """Why the last request failed, or why it waits; ``null`` after a success."""
     attempts: int
+    """Requests since the service began to keep it."""
     failures: int
     """Counted failures in a row."""
     runway: int
     """Attempts that are left before the certificate ends; 999 is enough."""
     last_attempt_at: datetime | None
+    """When the last request ended."""
     last_success_at: datetime | None
+    """When a certificate that is not due was seen last."""
     next_attempt_at: datetime | None
-    """``None`` while it waits, or is under way."""
+    """When tailscaled is asked next; ``null`` while the name waits, or is asked for."""
     limit: str | None
     """What a new certificate waits for, where that is a limit of the CA."""
     limited_until: datetime | None
+    """Until when it waits for that."""
     deliveries: tuple[DeliveryReport, ...]
+    """By target, in the order of the settings."""
 
     @property
     def is_ready(self) -> bool:
@@ -161,11 +193,15 @@ class LimitReport:
     """How much of one of the CA's limits is spent, as far as this machine knows."""
 
     name: str
+    """What it limits, in words."""
     scope: str
     """The tailnet, or ``this machine``."""
     used: int
+    """How much this machine has spent, or the CA says is spent."""
     capacity: int
+    """How much there is in all."""
     is_exceeded: bool
+    """Whether the CA has said so."""
     until: datetime | None
     """Where it is exceeded: when the next order may be made."""
 
@@ -175,10 +211,13 @@ class TailscaledReport:
     """How tailscaled is."""
 
     is_bus_watched: bool
+    """Whether its IPN bus, which tells of changes, is being watched just now."""
     capability: int | None
-    """123 is v1.86, 138 v1.98, 142 v1.102, 148 v1.104."""
+    """The capability version: 123 is v1.86, 138 v1.98, 142 v1.102, 148 v1.104."""
     cert_domains: tuple[str, ...] | None
+    """The names that it gets certificates for; ``null`` while not known."""
     trouble: Trouble | None
+    """Why it does not tell them just now."""
 
 
 @attrs.frozen(kw_only=True)
@@ -186,11 +225,15 @@ class StatusReport:
     """How everything is, trouble first."""
 
     version: int = 1
+    """Of this format. New fields may come; none goes, or changes its meaning."""
     program: str
     """The version of this package."""
     at: datetime
+    """When it was made."""
     source: Source
+    """Where it comes from."""
     level: Level
+    """The worst of all."""
     summary: str
     """One sentence."""
     counts: dict[str, int]
@@ -198,7 +241,8 @@ class StatusReport:
     domains: tuple[DomainReport, ...]
     """The worst first; of these, the one that harms first."""
     limits: tuple[LimitReport, ...]
+    """What the CA allows."""
     tailscaled: TailscaledReport | None
-    """``None`` from the journal."""
+    """``null`` from the journal."""
     is_told: bool
     """Whether it is known which names are wanted."""

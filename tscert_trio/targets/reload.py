@@ -14,7 +14,7 @@ from .process import run_program
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["reload_unit", "send_signal"]
+__all__ = ["check_signal_target", "reload_unit", "send_signal", "unit_state"]
 
 _UNIT = re.compile(r"[A-Za-z0-9:_.@\\][A-Za-z0-9:_.@\\-]*")
 _SECONDS = 120  # a unit has 90 to start (systemd-system.conf, DefaultTimeoutStartSec)
@@ -69,9 +69,45 @@ async def reload_unit(unit: str) -> None:
         text = f"systemctl did not end within {_SECONDS} s; see journalctl -u {unit}"
     else:
         said = " ".join(ended.output.split()) or f"systemctl ended with status {ended.status}"
-        remedies = (remedy for pattern, remedy in _REMEDY_BY_TEXT if pattern.search(said))
-        text = f"{said}; {next(remedies, 'see journalctl -u {unit}').format(unit=unit)}"
+        text = f"{said}{_remedy_for(said, unit)}"
     raise HookError(f"cannot reload {unit}: {text}", output=ended.output)
+
+
+async def unit_state(unit: str) -> tuple[str, str]:
+    """Return what systemd knows of a unit: its load state and its active state.
+
+    Args:
+        unit: such as ``nginx.service``.
+
+    Returns:
+        Such as ``("loaded", "active")``, or ``("not-found", "inactive")``.
+
+    Raises:
+        HookError: systemd does not say.
+        TargetError: there is no systemctl.
+    """
+    if shutil.which("systemctl") is None:
+        raise TargetError(f"cannot reload {unit}: there is no systemctl; use a signal or a hook")
+    command = (
+        "systemctl",
+        "--no-pager",
+        "show",
+        "--property=LoadState",
+        "--property=ActiveState",
+        "--",
+        unit,
+    )
+    ended = await run_program(command, {**os.environ, "LC_ALL": "C"}, seconds=5, what="systemctl")
+    found = dict(line.split("=", 1) for line in ended.output.splitlines() if "=" in line)
+    if ended.status != 0 or not {"LoadState", "ActiveState"} <= found.keys():
+        said = " ".join(ended.output.split()) or "systemctl did not answer"
+        raise HookError(f"cannot reload {unit}: {said}{_remedy_for(said, unit)}", output=ended.output)
+    return found["LoadState"], found["ActiveState"]
+
+
+def _remedy_for(said: str, unit: str) -> str:
+    remedies = (remedy for pattern, remedy in _REMEDY_BY_TEXT if pattern.search(said))
+    return f"; {next(remedies, 'see journalctl -u {unit}').format(unit=unit)}"
 
 
 def send_signal(pidfile: Path, signal_name: str) -> None:
@@ -84,6 +120,15 @@ def send_signal(pidfile: Path, signal_name: str) -> None:
     Raises:
         TargetError: there is no such signal, file or process, or it may not be sent.
     """
+    _signal(pidfile, signal_name, is_sent=True)
+
+
+def check_signal_target(pidfile: Path, signal_name: str) -> int:
+    """See that :func:`send_signal`, which takes and raises the same, would send; return to which process."""
+    return _signal(pidfile, signal_name, is_sent=False)
+
+
+def _signal(pidfile: Path, signal_name: str, *, is_sent: bool) -> int:
     name = signal_name.upper()
     try:
         signum = signal.Signals[name if name.startswith("SIG") else f"SIG{name}"]
@@ -104,7 +149,8 @@ def send_signal(pidfile: Path, signal_name: str) -> None:
     pid = int(text)
     try:
         os.kill(pid, 0)
-        os.kill(pid, signum)
+        if is_sent:
+            os.kill(pid, signum)
     except ProcessLookupError:
         raise TargetError(
             f"process {pid}, which {pidfile} names, does not run; start the program: it then has the new "
@@ -115,3 +161,4 @@ def send_signal(pidfile: Path, signal_name: str) -> None:
             f"process {pid}, which {pidfile} names, may not be sent {signum.name} by this user; run as root "
             "or as the program's user"
         ) from None
+    return pid

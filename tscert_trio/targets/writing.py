@@ -31,6 +31,7 @@ __all__ = [
     "check_writable",
     "make_folders",
     "replace_link",
+    "resolved",
     "write_file",
     "write_files",
 ]
@@ -106,7 +107,7 @@ def write_files(files: Iterable[NewFile]) -> FileWritten:
             may be new; each is whole.
     """
     found = [
-        (_resolved(file.path), file, Access.find(mode=file.mode, owner=file.owner, group=file.group))
+        (resolved(file.path), file, Access.find(mode=file.mode, owner=file.owner, group=file.group))
         for file in files
     ]
     warnings: list[str] = []
@@ -188,13 +189,17 @@ def check_writable(path: Path) -> None:
     Raises:
         TargetError: it could not.
     """
-    path = _resolved(path)
+    path = resolved(path)
     with _explaining(path), tempfile.TemporaryFile(dir=path.parent):
         pass
 
 
-def _resolved(path: Path) -> Path:
-    """Follow links; refuse what is no file: a device that is replaced is gone for everybody."""
+def resolved(path: Path) -> Path:
+    """Follow links; refuse what is no file: a device that is replaced is gone for everybody.
+
+    Raises:
+        TargetError: it is none, or a link that another user could have laid.
+    """
     try:
         if path.is_symlink() and not _is_ours(path):
             raise TargetError(

@@ -1,0 +1,74 @@
+"""Look at everything that certificates depend on, and tell what is wrong and what to do; change nothing."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from typing import TYPE_CHECKING
+
+import trio
+
+from ..doctor import Level, examine
+from ..settings import Settings
+from .plain import can_show, coloured, let_all_print
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from ..doctor import Finding
+
+__all__ = ["command"]
+
+_MARKS = {  # in UTF-8, in ASCII, and in colour
+    Level.GOOD: ("✓", "ok", "green"),
+    Level.WARNING: ("!", "warning", "yellow"),
+    Level.BAD: ("✗", "BAD", "red"),
+}
+
+
+def command(options: argparse.Namespace) -> int:
+    """Examine and print; return 0 where nothing is bad, 1 where something is, 2 where the settings are."""
+    settings, faults = Settings.load_leniently(vars(options))
+    findings = trio.run(partial(examine, settings, faults=faults))
+    let_all_print()
+    if options.json:
+        print(json.dumps([_as_json(finding) for finding in findings], indent=2, ensure_ascii=not can_show()))
+    else:
+        for finding in findings:
+            _print(finding)
+        print(_summary(findings))
+    if faults:
+        return 2
+    return int(any(finding.level is Level.BAD for finding in findings))
+
+
+def _as_json(finding: Finding) -> dict[str, str | None]:
+    return {
+        "level": finding.level.value,
+        "check": finding.check,
+        "text": finding.text,
+        "remedy": finding.remedy,
+    }
+
+
+def _print(finding: Finding) -> None:
+    shown, ascii_mark, colour = _MARKS[finding.level]
+    mark, arrow = (shown, "→") if can_show() else (ascii_mark, "->")
+    print(f"{coloured(mark, colour)} {finding.check}: {finding.text}")
+    if finding.remedy is not None:
+        print(f"  {arrow} {finding.remedy}")
+
+
+def _summary(findings: Sequence[Finding]) -> str:
+    bad, warnings = (
+        sum(finding.level is level for finding in findings) for level in (Level.BAD, Level.WARNING)
+    )
+    if not bad and not warnings:
+        return "All is well."
+    parts = []
+    if bad:
+        parts.append(f"{bad} {'thing is' if bad == 1 else 'things are'} bad")
+    if warnings:
+        parts.append(f"{warnings} {'warning' if warnings == 1 else 'warnings'}")
+    return f"{', '.join(parts)}; the rest is well."

@@ -1,0 +1,99 @@
+"""Tell which names would become public in certificate-transparency logs with this configuration."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import trio
+
+from ..planning import Fate, plan_names
+from ..settings import MEMORY, Settings
+from ..survey import take_survey
+from .plain import can_show, coloured, let_all_print
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from ..planning import PlannedName
+    from ..survey import Survey
+
+__all__ = ["command"]
+
+_COLOURS = {Fate.ORDERED: "yellow", Fate.UNKNOWN: "yellow", Fate.PUBLIC: "green"}
+
+
+def command(options: argparse.Namespace) -> int:
+    """Ask and print; return 0, or 1 where something cannot be known."""
+    survey = trio.run(take_survey, Settings.load(vars(options)))
+    planned = plan_names(survey)
+    unknown = _unknown(survey)
+    let_all_print()
+    if options.json:
+        answer = {"names": [_as_json(name) for name in planned], "unknown": unknown}
+        print(json.dumps(answer, indent=2, ensure_ascii=not can_show()))
+    else:
+        _print_table(planned)
+        for line in unknown:
+            print(f"This cannot be known: {line}.")
+        if survey.settings.state == MEMORY:
+            print("Without a state folder it is not known which names are public already.")
+        print(_summary(planned, is_complete=not unknown))
+    return int(bool(unknown))
+
+
+def _unknown(survey: Survey) -> list[str]:
+    """Return what could not be had, a line each."""
+    lines = []
+    if survey.status_trouble is not None:
+        lines.append(f"what tailscaled would tell, since {survey.status_trouble}")
+    elif survey.settings.self_name and survey.status is not None and not survey.status.self_dns_name:
+        lines.append("the node's own name, since tailscaled is logged out")
+    is_told = survey.status is None and survey.settings.serve_config is None
+    if survey.serve_config_trouble is not None and not is_told:
+        lines.append(f"which names the serve config wants, since {survey.serve_config_trouble}")
+    trouble = survey.journal_trouble
+    if trouble is not None and "there is no journal" not in trouble:
+        lines.append(f"which names are public already, since {trouble}")
+    return [" ".join(line.split()).rstrip(".") for line in lines]
+
+
+def _as_json(name: PlannedName) -> dict[str, object]:
+    return {
+        "name": name.wanted.domain,
+        "sources": list(name.wanted.sources),
+        "fate": name.fate.value,
+        "text": name.text,
+    }
+
+
+def _print_table(planned: Sequence[PlannedName]) -> None:
+    rows = [(name.wanted.domain, "; ".join(name.wanted.sources), name) for name in planned]
+    if not rows:
+        return
+    names = max(len("NAME"), *(len(domain) for domain, _, _ in rows))
+    sources = max(len("FROM"), *(len(source) for _, source, _ in rows))
+    print(f"{'NAME':<{names}}  {'FROM':<{sources}}  WHAT HAPPENS")
+    for domain, source, name in rows:
+        text = coloured(name.text, _COLOURS[name.fate]) if name.fate in _COLOURS else name.text
+        print(f"{domain:<{names}}  {source:<{sources}}  {text}")
+
+
+def _summary(planned: Sequence[PlannedName], *, is_complete: bool) -> str:
+    if not planned:
+        return "No name wants a certificate." if is_complete else "No name that is known wants a certificate."
+    now, later, unknown = (
+        sum(name.fate is fate for name in planned) for fate in (Fate.ORDERED, Fate.WAITS, Fate.UNKNOWN)
+    )
+    parts = [f"{_names(now)} would become public now, for ever"] if now else []
+    if later:
+        parts.append(f"{_names(later)} once the tailnet allows it")
+    if unknown:
+        parts.append(f"{_names(unknown)} perhaps")
+    text = ", ".join(parts) or "No name would become public that is not"
+    return f"{text}; nothing was ordered."
+
+
+def _names(count: int) -> str:
+    return f"{count} name{'' if count == 1 else 's'}"

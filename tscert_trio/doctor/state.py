@@ -1,0 +1,90 @@
+"""The state folder, its journal, and the service that holds it."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import TargetError
+from ..settings import MEMORY
+from ..targets import look_writable
+from .finding import bad, good, warning
+
+if TYPE_CHECKING:
+    from ..survey import Survey
+    from .finding import Finding
+
+__all__ = ["check_service", "check_state"]
+
+_ANOTHER = "give a folder of this user's with --state"
+
+
+async def check_state(survey: Survey) -> list[Finding]:
+    """See that what a restart is to know can be written and read."""
+    folder = survey.settings.state
+    if folder == MEMORY:
+        return [warning("state", "is kept in memory: a restart knows nothing", "--state PATH")]
+    findings = []
+    if survey.holder is None:
+        try:
+            look_writable(folder / "journal.sqlite")
+            findings.append(good("state", f"the folder {folder} can be written"))
+        except TargetError as exc:
+            what, _, remedy = str(exc).partition("; ")
+            findings.append(bad("state", what, f"{remedy}; or {_ANOTHER}"))
+    elif survey.holder == 0 and not os.access(folder / "lock", os.R_OK):
+        text = f"the folder {folder} may not be looked into by this user"
+        findings.append(warning("state", text, "run this as root, or as the service's user"))
+    else:
+        findings.append(good("state", f"the folder {folder} is in use"))
+    if survey.memories is not None:
+        count = len(survey.memories.records)
+        text = f"can be read: {count} name{'' if count == 1 else 's'} in it"
+        findings.append(good("journal", text))
+    elif survey.journal_trouble is not None:
+        findings.append(_journal_trouble(survey.journal_trouble))
+    return findings
+
+
+async def check_service(survey: Survey) -> list[Finding]:
+    """See whether the service runs, and as whom."""
+    holder, me = survey.holder, os.geteuid()
+    if survey.settings.state == MEMORY:
+        return []
+    if holder is None:
+        text = "no service holds this state folder: certificates are not renewed"
+        return [warning("service", text, "systemctl enable --now tscert-trio, or: tscert-trio run")]
+    if holder == 0:
+        text = "whether the service runs cannot be told by this user, nor as which process"
+        return [warning("service", text, "sudo tscert-trio doctor")]
+    user = _user_of(holder)
+    if user is None or user == me:
+        return [good("service", f"runs as process {holder}")]
+    name = _name_of(user)
+    text = f"runs as process {holder} of {name}, and this as {_name_of(me)}: what may be written differs"
+    return [warning("service", text, f"sudo -u {name} tscert-trio doctor")]
+
+
+def _journal_trouble(text: str) -> Finding:
+    what, _, remedy = text.partition(": ")
+    if "there is no journal" in text:
+        return good("journal", f"{what}: no service has run with this state folder yet")
+    if "may not be read" in text:
+        return warning("journal", f"{what}; what it remembers is left out here", remedy)
+    return bad("journal", text, "tscert-trio run sets a damaged one aside; --state gives another folder")
+
+
+def _user_of(process: int) -> int | None:
+    try:
+        return Path(f"/proc/{process}").stat().st_uid
+    except OSError:
+        return None
+
+
+def _name_of(user_id: int) -> str:
+    try:
+        return pwd.getpwuid(user_id).pw_name
+    except KeyError:
+        return str(user_id)
