@@ -9,6 +9,9 @@ from .interactive import seconds_to_interactive
 from .programs import open_service, open_tailscaled, wait_until
 
 PHONE = {"width": 320, "height": 640}
+CUT_OFF = """(width) => [...document.querySelectorAll("main *")]
+    .filter((each) => each.getBoundingClientRect().right > width)
+    .map((each) => each.outerHTML.slice(0, 100))"""
 expect.set_options(timeout=20_000)
 
 
@@ -72,12 +75,16 @@ def test_what_somebody_marks_to_copy_it_stays(service, open_page):
 def test_what_is_repaired_becomes_well_and_moves_down(service, tailscaled, open_page):
     page = open_page()
     page.goto(service.url)
+    page.evaluate("document.querySelector('[role=status]').isSame = true")
     tailscaled.tell("PUT", "cert-domains", [A, B, C])
     tailscaled.tell("DELETE", "faults")
     service.renew(B)
     expect(page.locator("h1")).to_have_text("All 3 names are well.")
     assert names_of(page) == [A, B, C]
     assert page.title().startswith("Well")
+    # A screen reader tells what changes in an element, and passes over one that is put in its place.
+    assert page.evaluate("document.querySelector('[role=status]').isSame")
+    assert page.locator("[role=status]").first.get_attribute("aria-live") in {None, "polite"}
 
 
 def test_the_page_of_a_name_is_live_too(service, tailscaled, open_page):
@@ -166,6 +173,7 @@ def test_it_fits_a_phone(service, open_page, path):
     for summary in page.locator("summary").all():
         summary.click()
     assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+    assert page.evaluate(CUT_OFF, PHONE["width"]) == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

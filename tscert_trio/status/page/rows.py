@@ -1,7 +1,7 @@
 """One name as a row of the page. Pure.
 
 A page may have a thousand rows and is asked for by each browser whenever something changes, while the same
-task sees to the certificates. So rows are put together here: by templates they take three times as long.
+task sees to the certificates. So rows are put together here: by templates they took twice as long.
 """
 
 from __future__ import annotations

@@ -161,7 +161,7 @@
     events.addEventListener("change", soon);
     events.addEventListener("open", () => failures ? load() : soon());  // what happened before it was open
     events.addEventListener("error", ({ target }) => {
-      if (target.readyState === EventSource.CLOSED && target === events) setTimeout(listenAgain, GAP, target);
+      if (target.readyState === EventSource.CLOSED && target === events) setTimeout(listenAgain, MOST, target);  // refused, such as by a server that has enough of us
       soon();  // tells whether the service is away
     });
   }
