@@ -64,8 +64,8 @@ UNREADY = {
         "no certificate; ControlError: SetDNS: no",
     ),
     "waits for a limit": (
-        domain(state=DomainState.LIMITED, limit="new names in a week"),
-        "no certificate; a new one waits for a limit of the CA: new names in a week",
+        domain(state=DomainState.LIMITED, limit="the limit on orders"),
+        "no certificate; one waits for the limit on orders",
     ),
     "ended now": (
         domain(leaf=ENDED, state=DomainState.REQUESTING),

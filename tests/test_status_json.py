@@ -124,8 +124,8 @@ def test_a_report_of_whatever_there_is_keeps_to_the_schema_and_comes_back(snapsh
 
 events = st.builds(
     Event, id=texts, at=moments, domain=texts, kind=st.sampled_from(["attempt", "delivery"]), what=texts,
-    outcome=texts, level=st.sampled_from(Level), text=st.none() | texts, seconds=st.none() | st.floats(0, 1e6),
-    fingerprint=st.none() | texts,
+    outcome=texts, level=st.sampled_from(Level), text=st.none() | texts,
+    seconds=st.none() | st.floats(0, 1e6), fingerprint=st.none() | texts,
 )  # fmt: skip
 
 

@@ -1,5 +1,8 @@
 """What Prometheus is told: what Prometheus's own parsers read of it."""
 
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given, strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_open
@@ -316,3 +319,25 @@ def test_openmetrics_is_for_those_who_want_it(accept, is_open):
 @given(st.text())
 def test_no_rubbish_in_the_header_is_too_much(accept):
     assert isinstance(negotiate(accept), bool)
+
+
+RULES = (Path(__file__).parents[1] / "packaging/prometheus/tscert-trio.rules.yaml").read_text()
+
+
+def test_alert_rules_read_metrics_and_labels_that_there_are():
+    known = {metric.name: set(metric.labels) for metric in METRICS}
+    rules = RULES.split("      - alert: ")[1:]
+    assert rules
+    for rule in rules:
+        used = set(re.findall(r"tscert_\w+", rule))
+        assert used
+        assert used <= known.keys(), rule
+        shown = set(re.findall(r"\$labels\.(\w+)", rule)) - {"instance"}
+        assert shown <= set.union(*(known[name] for name in used)), rule
+
+
+def test_each_alert_says_how_bad_it_is_and_what_to_do():
+    for rule in RULES.split("      - alert: ")[1:]:
+        for key in ("expr", "for", "severity", "summary", "description"):
+            assert len(re.findall(rf"^ +{key}: ", rule, re.MULTILINE)) == 1, (key, rule)
+        assert re.search(r"tscert-trio (status|doctor|renew)|systemctl|timedatectl", rule), rule

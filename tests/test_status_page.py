@@ -158,7 +158,9 @@ def test_trouble_comes_first_and_the_sentence_says_it():
     html = page()
     assert names_of(html)[:5] == [fqdn(label) for label in ("files", "git", "shop", "wiki", "api")]
     (heading,) = re.findall("<h1>(.*?)</h1>", html)
-    assert heading.startswith("1 of 11 names is bad, 3 more not well. files.tail1234.ts.net: ")
+    assert heading.startswith(
+        "1 of 11 names has no working certificate, 3 more are not well. files.tail1234.ts.net: "
+    )
 
 
 @pytest.mark.parametrize("label", ["files", "git", "wiki"])

@@ -37,7 +37,11 @@ def test_trouble_comes_first_and_each_name_says_how_it_is(service, open_page):
     page.goto(service.url)
     assert set(names_of(page)[:2]) == {B, C}
     assert names_of(page)[2] == A
-    assert page.locator("h1").inner_text().startswith("1 of 3 names is bad, 1 more not well. ")
+    assert (
+        page.locator("h1")
+        .inner_text()
+        .startswith("1 of 3 names has no working certificate, 1 more is not well. ")
+    )
     assert "ControlError" in row(page, B).inner_text()
     assert "the <b>DNS</b> provider is away" in row(page, B).inner_text()
     assert "What to do" in row(page, C).inner_text()

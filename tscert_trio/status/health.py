@@ -56,7 +56,7 @@ def _why_not(statistics: DomainStatistics, now: datetime) -> str:
     if error is not None:
         return f"{text}; {type(error).__name__}: {error}"
     if statistics.state is DomainState.LIMITED:
-        return f"{text}; a new one waits for a limit of the CA: {statistics.limit}"
+        return f"{text}; one waits for {statistics.limit}"
     return f"{text}; {_STATES[statistics.state]}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from ..delivery_record import DeliveryState
@@ -14,24 +15,33 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from ..errors import LocalAPIError
-    from ..statistics import DeliveryStatistics, DomainStatistics
+    from ..statistics import CertManagerStatistics, DeliveryStatistics, DomainStatistics
     from .report import CertificateReport, Trouble
 
 __all__ = ["judge", "judge_delivery", "why_not_well"]
 
-_UNDER_WAY = {DomainState.QUEUED, DomainState.REQUESTING, DomainState.LIMITED}
+_UNDER_WAY = {DomainState.WAITING, DomainState.QUEUED, DomainState.REQUESTING, DomainState.LIMITED}
+_SOON = timedelta(days=2)
+"""With less left, what is wrong is called harmless no more."""
 
 
-def why_not_well(statistics: DomainStatistics, tailscaled: LocalAPIError | None) -> LocalAPIError | None:
+def why_not_well(statistics: DomainStatistics, of_all: CertManagerStatistics) -> LocalAPIError | None:
     """Return why the last request for a name failed, or what it waits for; ``None`` where neither is.
 
     Args:
         statistics: of the name.
-        tailscaled: why tailscaled does not answer, where it does not.
+        of_all: of the manager, live.
     """
-    if statistics.last_error is None and statistics.state is DomainState.WAITING:
-        return tailscaled or NotACertDomainError("it is not among this node's CertDomains")
-    return statistics.last_error
+    error = statistics.last_error
+    if statistics.state is not DomainState.WAITING:
+        return error
+    if of_all.trouble is not None:
+        return of_all.trouble
+    if isinstance(error, NotACertDomainError):
+        return error
+    if of_all.cert_domains is None or statistics.domain in of_all.cert_domains:
+        return error  # the wait has only just begun, or ends just now
+    return NotACertDomainError("it is not among this node's CertDomains")
 
 
 def judge(
@@ -49,10 +59,9 @@ def judge(
         now: the present time.
     """
     why = f" ({trouble.kind})" if trouble is not None else ""
-    then = _then(statistics, now)
     if certificate is None:
-        return _judge_without(statistics, trouble, f"{why}; {then}")
-    end = moment(certificate.not_after)
+        return _judge_without(statistics, trouble, why, now)
+    then, end = _then(statistics, trouble, now, "a new one"), moment(certificate.not_after)
     if now > certificate.not_after:
         return (
             Level.BAD,
@@ -61,47 +70,85 @@ def judge(
     if now < certificate.not_before:
         begins = in_time(certificate.not_before, now)
         return Level.WARNING, f"the certificate begins {begins}: is the clock of this machine right?"
-    until = f"valid until {end} ({span(certificate.not_after - now)})"
+    return _judge_valid(statistics, certificate, trouble, now)
+
+
+def _judge_valid(
+    statistics: DomainStatistics, certificate: CertificateReport, trouble: Trouble | None, now: datetime
+) -> tuple[Level, str]:
+    """Return how well a name is that has a valid certificate."""
+    left = certificate.not_after - now
+    until = f"valid until {moment(certificate.not_after)} ({span(left)})"
+    then = _then(statistics, trouble, now, "a new one")
+    is_late = left < (certificate.not_after - certificate.not_before) / 20
     if trouble is not None:
-        return Level.WARNING, f"renewal fails{why}, harmless so far: {until}; {then}"
+        what = "renewal has to wait" if statistics.state is DomainState.WAITING else "renewal fails"
+        if left < _SOON:
+            return Level.WARNING, f"{what} ({trouble.kind}), and the certificate ENDS in {span(left)}; {then}"
+        return Level.WARNING, f"{what} ({trouble.kind}), harmless so far: {until}; {then}"
+    if statistics.limited_until is not None and statistics.limited_until >= certificate.not_after:
+        return Level.WARNING, f"{until}; {then}, which is too late"
     if statistics.state in _UNDER_WAY:
-        return Level.NOTICE, f"{until}; {then}"
-    return Level.GOOD, f"{until}, renewal due {in_time(certificate.due_at, now)}"
+        is_asleep = statistics.state is DomainState.LIMITED
+        return Level.WARNING if is_asleep and is_late else Level.NOTICE, f"{until}; {then}"
+    if now < certificate.due_at:
+        return Level.GOOD, f"{until}, renewal due {in_time(certificate.due_at, now)}"
+    due = f"{until}, renewal was due {in_time(certificate.due_at, now)}"
+    return Level.WARNING if is_late else Level.NOTICE, f"{due}; {then}"
 
 
-def _judge_without(statistics: DomainStatistics, trouble: Trouble | None, rest: str) -> tuple[Level, str]:
+def _judge_without(
+    statistics: DomainStatistics, trouble: Trouble | None, why: str, now: datetime
+) -> tuple[Level, str]:
     """Return how well a name is that has no certificate."""
-    if statistics.state is DomainState.WAITING:
-        why = f" ({trouble.kind})" if trouble is not None else ""
-        return Level.WARNING, f"no certificate: waits to become a CertDomain{why}"
-    if trouble is not None:
-        return Level.BAD, f"no certificate{rest}"
-    is_limited = statistics.state is DomainState.LIMITED
-    return Level.WARNING if is_limited else Level.NOTICE, f"no certificate yet{rest}"
+    then = _then(statistics, trouble, now, "one")
+    if trouble is None:
+        is_limited = statistics.state is DomainState.LIMITED
+        return Level.WARNING if is_limited else Level.NOTICE, f"no certificate yet; {then}"
+    is_waiting = statistics.state is DomainState.WAITING
+    return Level.WARNING if is_waiting else Level.BAD, f"no certificate{why}; {then}"
 
 
-def _then(statistics: DomainStatistics, now: datetime) -> str:
-    """Return what comes next."""
+def _then(statistics: DomainStatistics, trouble: Trouble | None, now: datetime, one: str) -> str:
+    """Return what comes next.
+
+    Args:
+        statistics: of the name.
+        trouble: why the last request failed, or what it waits for.
+        now: the present time.
+        one: what is wanted: ``one``, or ``a new one``.
+    """
     at = statistics.limited_until or statistics.next_attempt_at
+    if statistics.state is DomainState.WAITING:
+        if trouble is None or trouble.kind == NotACertDomainError.__name__:
+            return "it waits to be among this node's CertDomains"
+        return "it waits for tailscaled"
     if statistics.state is DomainState.REQUESTING:
-        return "a new one is being requested"
+        return f"{one} is being requested"
     if statistics.state is DomainState.QUEUED:
-        return "a new one is requested when others are done"
+        return f"{one} is requested when others are done"
     if statistics.limit is not None and at is not None:
-        return f"a new one waits for {statistics.limit} until {moment(at)}"
+        return f"{one} waits for {statistics.limit} until {moment(at)}"
     return f"next attempt {in_time(at, now)}" if at is not None else "it is about to be asked for"
 
 
 def judge_delivery(statistics: DeliveryStatistics, now: datetime) -> tuple[Level, str]:
     """Return how well a delivery is, and in words."""
-    is_pending = statistics.state is DeliveryState.PENDING
-    state = "nothing is done yet" if is_pending else f"the certificate is {statistics.state.value}"
+    state = _STATES[statistics.state]
     if statistics.error is not None:
         until = statistics.good_until
-        text = f"delivery fails: {statistics.error.rstrip('.')}; {state}"
+        text = f"delivery fails: {statistics.error.rstrip('.')}; so far {state}"
         if until is None or until <= now:
             return Level.BAD, text
-        return Level.WARNING, f"{text}; the one before is good until {moment(until)}"
+        return Level.WARNING, f"{text}; what was delivered before is good until {moment(until)}"
     if statistics.warnings:
-        return Level.WARNING, statistics.warnings[0]
-    return (Level.GOOD if statistics.is_done else Level.NOTICE), state
+        return Level.WARNING, f"{state}, but {statistics.warnings[0]}"
+    return (Level.GOOD, state) if statistics.is_done else (Level.NOTICE, f"under way; so far {state}")
+
+
+_STATES = {
+    DeliveryState.PENDING: "nothing is done",
+    DeliveryState.WRITTEN: "the certificate is written",
+    DeliveryState.ANNOUNCED: "the certificate is announced",
+    DeliveryState.SEEN_SERVED: "the certificate was seen served",
+}

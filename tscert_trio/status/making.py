@@ -20,7 +20,7 @@ from .report import (
     Trouble,
     WindowReport,
 )
-from .words import sentence_of_all
+from .words import sentence_of_all, worst_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["make_report", "serial_text", "trouble_of"]
 
-_NEVER = datetime(9999, 1, 1, tzinfo=UTC)
+_LONG_AGO, _NEVER = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
 _DELIVERY_MEANING = "What serves this name does not have its newest certificate."
 _DELIVERY_REMEDY = "The text says it. After the repair try at once: tscert-trio renew {domain}"
 
@@ -54,22 +54,30 @@ def make_report(
     deliveries: dict[str, list[DeliveryStatistics]] = {}
     for delivery in statistics.deliveries:
         deliveries.setdefault(delivery.domain, []).append(delivery)
-    trouble = statistics.trouble
     reports = [
-        _domain(each, deliveries.get(each.domain, ()), now, trouble, source, with_output=with_output)
+        _domain(
+            each,
+            deliveries.get(each.domain, ()),
+            now,
+            each.last_error if source is Source.JOURNAL else why_not_well(each, statistics),
+            source,
+            with_output=with_output,
+        )
         for each in statistics.domains
     ]
-    reports.sort(key=lambda report: (-report.level.rank, report.harmless_until or _NEVER, report.name))
+    reports.sort(key=_rank)
     counts = {level.value: 0 for level in Level}
     for report in reports:
         counts[report.level.value] += 1
     level = reports[0].level if reports else Level.GOOD
     summary = sentence_of_all(reports, counts, is_told=statistics.is_told)
-    if trouble is not None and level.rank < Level.WARNING.rank:
-        level = Level.WARNING
-        summary = f"tailscaled does not answer ({type(trouble).__name__}). {summary}"
+    if (trouble := statistics.trouble) is not None:
+        level = worst_of((level, Level.WARNING))
+        summary = (
+            f"tailscaled cannot be asked: {str(trouble).rstrip('.')} ({type(trouble).__name__}). {summary}"
+        )
     if not statistics.is_told:
-        level = max(level, Level.NOTICE, key=lambda each: each.rank)
+        level = worst_of((level, Level.NOTICE))
     return StatusReport(
         program=_version(),
         at=now,
@@ -122,19 +130,22 @@ def _tailscaled(statistics: CertManagerStatistics) -> TailscaledReport:
     )
 
 
+def _rank(report: DomainReport) -> tuple[int, datetime, str]:
+    """Return what to sort by: the worst first, of these who has no certificate, then who soon has none."""
+    until = report.harmless_until or (_NEVER if report.is_ready else _LONG_AGO)
+    return -report.level.rank, until, report.name
+
+
 def _domain(
     statistics: DomainStatistics,
     deliveries: Iterable[DeliveryStatistics],
     now: datetime,
-    tailscaled: LocalAPIError | None,
+    error: LocalAPIError | None,
     source: Source,
     *,
     with_output: bool,
 ) -> DomainReport:
     certificate = _certificate(statistics, now)
-    error = statistics.last_error
-    if source is Source.SERVICE:  # nobody knows what it would wait for otherwise
-        error = why_not_well(statistics, tailscaled)
     trouble = trouble_of(error) if error is not None else None
     fingerprint = certificate.fingerprint if certificate is not None else None
     reports = tuple(_delivery(each, fingerprint, now, with_output=with_output) for each in deliveries)

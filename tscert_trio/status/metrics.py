@@ -85,7 +85,10 @@ _STATE = _gauge(
     "tscert_domain_state", "1 for what the loop of the name does; other states are absent.", "domain", "state"
 )
 _ERROR = _gauge(
-    "tscert_domain_error", "1 for the class of the last failure; absent after a success.", "domain", "class"
+    "tscert_domain_error",
+    "1 for the class of what is wrong, a failure or a wait; absent where nothing is.",
+    "domain",
+    "class",
 )
 _ATTEMPTS = Metric(
     "tscert_attempts_total",
@@ -168,7 +171,7 @@ def _of_domains(statistics: CertManagerStatistics, now: datetime) -> Iterator[Fa
         yield metric, [row[0] + str(value) for row in rows if (value := read(row)) is not None]
     states = [(row.labels[:-2], row.statistics.state.value) for row in rows]
     yield _STATE, [f'{labels},state="{state}"}} 1' for labels, state in states]
-    failing = [(row.labels[:-2], why_not_well(row.statistics, statistics.trouble)) for row in rows]
+    failing = [(row.labels[:-2], why_not_well(row.statistics, statistics)) for row in rows]
     yield (
         _ERROR,
         [f'{labels},class="{type(error).__name__}"}} 1' for labels, error in failing if error is not None],

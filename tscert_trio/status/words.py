@@ -38,11 +38,13 @@ def moment(at: datetime) -> str:
     return f"{at.astimezone():%Y-%m-%d %H:%M %Z}"
 
 
-def of_names(count: int, total: int) -> str:
-    """Return ``1 of 3 names is``, ``All 3 names are`` or ``The name is``, for what follows."""
+def of_names(count: int, total: int, one: str = "is", many: str = "are") -> str:
+    """Return ``1 of 3 names is``, ``Both names are`` or ``The name is``, for what follows."""
     if count == total:
-        return "The name is" if total == 1 else f"All {total} names are"
-    return f"{count} of {total} names {'is' if count == 1 else 'are'}"
+        who = {1: "The name", 2: "Both names"}.get(total, f"All {total} names")
+    else:
+        who = f"{count} of {total} names"
+    return f"{who} {one if count == 1 else many}"
 
 
 def sentence_of_all(domains: Sequence[DomainReport], counts: dict[str, int], *, is_told: bool) -> str:
@@ -59,14 +61,27 @@ def sentence_of_all(domains: Sequence[DomainReport], counts: dict[str, int], *, 
         return "No name wants a certificate."
     total, bad, warnings = len(domains), counts["bad"], counts["warning"]
     if not bad and not warnings:
-        rest = f"; {counts['notice']} under way" if counts["notice"] else ""
-        return f"{of_names(total, total)} well{rest}." if counts["good"] else "Certificates are under way."
-    worst = domains[0]
-    tail = f"{worst.name}: {worst.summary}"
+        return _sentence_without_trouble(domains, counts["notice"])
+    tail = f"{domains[0].name}: {domains[0].summary}"
     if bad:
-        more = f", {warnings} more not well" if warnings else ""
-        return f"{of_names(bad, total)} bad{more}. {tail}"
-    return f"{of_names(warnings, total)} not well, and harmless for now. {tail}"
+        more = f", {warnings} more {'is' if warnings == 1 else 'are'} not well" if warnings else ""
+        return f"{of_names(bad, total, 'has', 'have')} no working certificate{more}. {tail}"
+    return f"{of_names(warnings, total)} not well{_harmless(domains[:warnings])}. {tail}"
+
+
+def _sentence_without_trouble(domains: Sequence[DomainReport], under_way: int) -> str:
+    total, ready = len(domains), sum(each.is_ready for each in domains)
+    if not ready:
+        return "The certificate is under way." if total == 1 else "Certificates are under way."
+    if not under_way:
+        return f"{of_names(ready, total)} well."
+    return f"{of_names(ready, total)} well; something is under way for {under_way}."
+
+
+def _harmless(domains: Sequence[DomainReport]) -> str:
+    """Return until when nothing of what is wrong does harm, where that is known of all of it."""
+    ends = [each.harmless_until for each in domains if each.harmless_until is not None]
+    return f", harmless until {moment(min(ends))}" if len(ends) == len(domains) else ""
 
 
 def worst_of(levels: Sequence[Level]) -> Level:

@@ -1,0 +1,392 @@
+"""How well everything is, and in which words: what page, command line and systemd say."""
+
+from datetime import timedelta
+
+import pytest
+from statuses import DAY, HOUR, MINUTE, NOW, SECOND, A, B, cert, delivery, domain, statistics
+
+from tscert_trio import (
+    ControlError,
+    DeliveryState,
+    DomainState,
+    LimitStatistics,
+    NotACertDomainError,
+    UnreachableError,
+)
+from tscert_trio.status.making import make_report, trouble_of
+from tscert_trio.status.report import Level, Source
+from tscert_trio.status.words import in_time, moment, of_names, span
+
+C, D = "c.tail1234.ts.net", "d.tail1234.ts.net"
+FAILED = ControlError("SetDNS: control says no")
+AWAY = UnreachableError("tailscaled's socket /s: no such socket.")
+UNLISTED = NotACertDomainError('invalid domain "a"; must be one of ["b"]')
+CERTIFICATES = {
+    "none": None,
+    "valid": cert(left=60 * DAY),
+    "due": cert(left=20 * DAY),
+    "due, and nearly over": cert(left=3 * DAY),
+    "nearly over": cert(left=30 * MINUTE),
+    "ended": cert(left=-3 * HOUR),
+}
+SLOT = NOW + 2 * DAY
+FIELDS = {
+    DomainState.WAITING: {"next_attempt_at": None},
+    DomainState.QUEUED: {"next_attempt_at": None},
+    DomainState.REQUESTING: {"next_attempt_at": None},
+    DomainState.LIMITED: {"limit": "the limit on orders", "limited_until": SLOT},
+}
+THEN = {
+    DomainState.WAITING: "it waits to be among this node's CertDomains",
+    DomainState.QUEUED: "{one} is requested when others are done",
+    DomainState.REQUESTING: "{one} is being requested",
+    DomainState.ISSUED: "next attempt in 3 hours",
+    DomainState.FAILED: "next attempt in 3 hours",
+    DomainState.LIMITED: f"{{one}} waits for the limit on orders until {moment(SLOT)}",
+}
+GOOD, NOTICE, WARNING, BAD = Level
+WAITING, QUEUED, REQUESTING, ISSUED, ASLEEP, LIMITED = DomainState
+
+WITHOUT_ERROR = {  # by certificate: the level in each state, and what is said first
+    "none": ([WARNING, NOTICE, NOTICE, NOTICE, NOTICE, WARNING], "no certificate yet"),
+    "valid": ([WARNING, NOTICE, NOTICE, GOOD, GOOD, NOTICE], "valid until {end} (60 days)"),
+    "due": ([WARNING, NOTICE, NOTICE, NOTICE, NOTICE, NOTICE], "valid until {end} (20 days)"),
+    "due, and nearly over": (
+        [WARNING, NOTICE, NOTICE, WARNING, WARNING, WARNING],
+        "valid until {end} (3 days)",
+    ),
+    "nearly over": ([WARNING, NOTICE, NOTICE, WARNING, WARNING, WARNING], "valid until {end} (30 minutes)"),
+    "ended": ([BAD] * 6, "the certificate ENDED 3 hours ago, at {end}"),
+}
+DUE = {
+    "due": ", renewal was due 10 days ago",
+    "due, and nearly over": ", renewal was due 27 days ago",
+    "nearly over": ", renewal was due 29 days ago",
+}
+WITH_ERROR = {
+    "none": ([WARNING, *[BAD] * 5], "no certificate ({kind})"),
+    "valid": ([WARNING] * 6, "{renewal} ({kind}), harmless so far: valid until {end} (60 days)"),
+    "due": ([WARNING] * 6, "{renewal} ({kind}), harmless so far: valid until {end} (20 days)"),
+    "due, and nearly over": (
+        [WARNING] * 6,
+        "{renewal} ({kind}), harmless so far: valid until {end} (3 days)",
+    ),
+    "nearly over": ([WARNING] * 6, "{renewal} ({kind}), and the certificate ENDS in 30 minutes"),
+    "ended": ([BAD] * 6, "the certificate ENDED 3 hours ago, at {end} ({kind})"),
+}
+
+
+def report_of(one, *deliveries, **fields):
+    """Return the report on a single name."""
+    (report,) = make_report(statistics(one, deliveries=deliveries, **fields), NOW).domains
+    return report
+
+
+def words(text, leaf, **values):
+    return text.format(
+        end=moment(leaf.not_after) if leaf else "", one="a new one" if leaf else "one", **values
+    )
+
+
+@pytest.mark.parametrize("state", DomainState)
+@pytest.mark.parametrize("certificate", CERTIFICATES)
+def test_a_name_without_a_failure(certificate, state):
+    leaf, (levels, text) = CERTIFICATES[certificate], WITHOUT_ERROR[certificate]
+    report = report_of(domain(state=state, leaf=leaf, **FIELDS.get(state, {})), cert_domains=frozenset())
+    if state is WAITING:  # which is a trouble of its own
+        text = WITH_ERROR[certificate][1].format(
+            kind="NotACertDomainError", renewal="renewal has to wait", end="{end}"
+        )
+    if state in {ISSUED, ASLEEP}:
+        text += DUE.get(certificate, "")
+    expected = f"{text}; {THEN[state]}"
+    if certificate == "valid" and state in {ISSUED, ASLEEP}:
+        expected = f"{text}, renewal due in 30 days"
+    if certificate == "nearly over" and state is LIMITED:
+        expected += ", which is too late"
+    assert (report.level, report.summary) == (levels[list(DomainState).index(state)], words(expected, leaf))
+
+
+@pytest.mark.parametrize("state", DomainState)
+@pytest.mark.parametrize("certificate", CERTIFICATES)
+def test_a_name_that_fails(certificate, state):
+    leaf, (levels, text) = CERTIFICATES[certificate], WITH_ERROR[certificate]
+    error = UNLISTED if state is WAITING else FAILED
+    report = report_of(
+        domain(state=state, leaf=leaf, error=error, **FIELDS.get(state, {})), cert_domains=frozenset()
+    )
+    renewal = "renewal has to wait" if state is WAITING else "renewal fails"
+    expected = words(f"{text}; {THEN[state]}", leaf, kind=type(error).__name__, renewal=renewal)
+    assert (report.level, report.summary) == (levels[list(DomainState).index(state)], expected)
+    assert report.trouble == trouble_of(error)
+    is_valid = leaf is not None and leaf.not_after > NOW
+    assert report.harmless_until == (leaf.not_after if is_valid else None)
+    assert report.is_ready is is_valid
+
+
+@pytest.mark.parametrize(
+    ("left", "level"), [(4.5 * DAY + SECOND, NOTICE), (4.5 * DAY, NOTICE), (4.5 * DAY - SECOND, WARNING)]
+)
+def test_a_certificate_that_nobody_renews_is_a_trouble_in_its_last_twentieth(left, level):
+    """As beside a tailscaled of others, where no request fails."""
+    assert report_of(domain(leaf=cert(left=left))).level is level
+
+
+@pytest.mark.parametrize(("left", "is_harmless"), [(2 * DAY, True), (2 * DAY - SECOND, False)])
+def test_a_failure_is_called_harmless_until_two_days_before_the_end(left, is_harmless):
+    assert ("harmless" in report_of(domain(leaf=cert(left=left), error=FAILED)).summary) is is_harmless
+
+
+@pytest.mark.parametrize("until", [20 * DAY - SECOND, 20 * DAY])
+def test_a_limit_that_lasts_longer_than_the_certificate_is_a_trouble(until):
+    limited = domain(
+        state=LIMITED, leaf=CERTIFICATES["due"], limit="the limit on orders", limited_until=NOW + until
+    )
+    is_late = until == 20 * DAY
+    assert report_of(limited).level is (WARNING if is_late else NOTICE)
+    assert report_of(limited).summary.endswith("too late") is is_late
+
+
+@pytest.mark.parametrize("state", DomainState)
+def test_a_certificate_that_has_not_begun_lets_the_clock_be_doubted(state):
+    report = report_of(domain(state=state, leaf=cert(left=92 * DAY)))
+    assert (report.level, report.summary, report.is_ready) == (
+        WARNING,
+        "the certificate begins in 2 days: is the clock of this machine right?",
+        False,
+    )
+
+
+def test_a_certificate_is_valid_to_its_last_moment():
+    last = statistics(domain(leaf=cert(left=SECOND), error=FAILED))
+    (before,) = make_report(last, NOW + SECOND).domains
+    (after,) = make_report(last, NOW + SECOND + timedelta(microseconds=1)).domains
+    assert (before.level, after.level) == (WARNING, BAD)
+    assert after.summary.startswith("the certificate ENDED now, at ")
+
+
+def test_a_name_that_waits_for_a_tailscaled_that_is_away_says_so():
+    report = report_of(domain(state=WAITING, **FIELDS[WAITING]), trouble=AWAY, cert_domains=None)
+    assert (report.level, report.summary) == (
+        WARNING,
+        "no certificate (UnreachableError); it waits for tailscaled",
+    )
+    assert report.trouble == trouble_of(AWAY)
+
+
+def test_a_name_at_the_start_is_not_said_to_be_no_certdomain_before_that_is_known():
+    report = report_of(domain(state=WAITING, leaf=cert(), **FIELDS[WAITING]), cert_domains=None)
+    assert (report.level, report.trouble) == (NOTICE, None)
+
+
+def test_a_name_that_was_no_certdomain_keeps_the_words_of_tailscaled():
+    report = report_of(domain(state=WAITING, error=UNLISTED, **FIELDS[WAITING]), cert_domains=frozenset())
+    assert report.trouble.text == str(UNLISTED)
+
+
+PENDING, WRITTEN, ANNOUNCED, SERVED = DeliveryState
+DELIVERIES = [
+    (delivery(state=PENDING), NOTICE, "under way; so far nothing is done"),
+    (delivery(state=WRITTEN), NOTICE, "under way; so far the certificate is written"),
+    (delivery(state=ANNOUNCED), NOTICE, "under way; so far the certificate is announced"),
+    (delivery(state=SERVED), GOOD, "the certificate was seen served"),
+    (delivery(state=WRITTEN, goal=WRITTEN, is_done=True), GOOD, "the certificate is written"),
+    (delivery(state=ANNOUNCED, goal=ANNOUNCED, is_done=True), GOOD, "the certificate is announced"),
+    (
+        delivery(warnings=("the owner of /x stays", "more")),
+        WARNING,
+        "the certificate was seen served, but the owner of /x stays",
+    ),
+    (
+        delivery(state=PENDING, error="no space left."),
+        BAD,
+        "delivery fails: no space left; so far nothing is done",
+    ),
+    (
+        delivery(state=PENDING, error="no space left", good_until=NOW),
+        BAD,
+        "delivery fails: no space left; so far nothing is done",
+    ),
+    (
+        delivery(state=WRITTEN, error="exit status 1", good_until=NOW + SECOND),
+        WARNING,
+        "delivery fails: exit status 1; so far the certificate is written; "
+        f"what was delivered before is good until {moment(NOW + SECOND)}",
+    ),
+]
+
+
+@pytest.mark.parametrize("index", range(len(DELIVERIES)))
+def test_a_delivery_speaks_for_a_name_that_is_better_than_it(index):
+    given, level, summary = DELIVERIES[index]
+    report = report_of(domain(leaf=cert()), delivery(target="other"), given)
+    assert (report.deliveries[1].level, report.deliveries[1].summary) == (level, summary)
+    assert report.level is level
+    if level is not GOOD:
+        assert report.summary == f"web: {summary}"
+    assert report.harmless_until == (given.good_until if level is WARNING and given.error else None)
+
+
+def test_a_name_that_is_worse_than_its_deliveries_speaks_for_itself():
+    report = report_of(domain(error=FAILED), delivery(error="no", good_until=NOW + DAY))
+    assert (report.level, report.summary) == (BAD, "no certificate (ControlError); next attempt in 3 hours")
+
+
+def test_what_ends_first_says_until_when_all_is_harmless():
+    failing = domain(leaf=cert(left=9 * DAY), error=FAILED)
+    for good_until in (8 * DAY, 10 * DAY):
+        report = report_of(failing, delivery(error="no", good_until=NOW + good_until))
+        assert report.harmless_until == NOW + min(good_until, 9 * DAY)
+
+
+def test_a_delivery_of_an_older_certificate_is_not_current():
+    report = report_of(domain(leaf=cert()), delivery(), delivery(target="b", fingerprint="11" * 32))
+    assert [each.is_current for each in report.deliveries] == [True, False]
+
+
+def test_what_is_wrong_with_a_delivery_has_a_remedy_that_names_the_name():
+    (report,) = report_of(domain(leaf=cert()), delivery(error="no")).deliveries
+    assert (report.trouble.kind, report.trouble.text) == ("DeliveryError", "no")
+    assert report.trouble.remedy.endswith(f"tscert-trio renew {A}")
+
+
+def test_what_a_hook_wrote_is_for_those_only_who_may_see_it():
+    written = statistics(domain(leaf=cert()), deliveries=(delivery(error="exit status 1", output="SECRET"),))
+    assert "SECRET" not in repr(make_report(written, NOW))
+    assert make_report(written, NOW, with_output=True).domains[0].deliveries[0].output == "SECRET"
+
+
+def test_the_worst_comes_first_then_who_has_none_then_who_ends_first_then_by_name():
+    report = make_report(
+        statistics(
+            domain("good", leaf=cert()),
+            domain("warning, ends later", leaf=cert(left=20 * DAY), error=FAILED),
+            domain("warning, ends sooner", leaf=cert(left=10 * DAY), error=FAILED),
+            domain("warning, without one", state=WAITING, next_attempt_at=None),
+            domain("under way", state=REQUESTING, next_attempt_at=None),
+            domain("bad 2", error=FAILED),
+            domain("bad 1", error=FAILED),
+            cert_domains=frozenset(),
+        ),
+        NOW,
+    )
+    assert [each.name for each in report.domains] == [
+        "bad 1", "bad 2", "warning, without one", "warning, ends sooner", "warning, ends later",
+        "under way", "good",
+    ]  # fmt: skip
+    assert report.counts == {"good": 1, "notice": 1, "warning": 3, "bad": 2}
+    assert report.level is BAD
+
+
+WELL, UNWELL, ENDED = domain(A, leaf=cert()), domain(B, leaf=cert(), error=FAILED), domain(C, error=FAILED)
+NEW = domain(D, state=REQUESTING, next_attempt_at=None)
+RENEWED = domain(D, state=REQUESTING, leaf=cert(left=10 * DAY), next_attempt_at=None)
+WAITS = domain(D, state=WAITING, next_attempt_at=None)
+UNTIL = f"harmless until {moment(NOW + 60 * DAY)}. {B}: renewal fails (ControlError), harmless so far: "
+IS_AWAY = "tailscaled cannot be asked: tailscaled's socket /s: no such socket (UnreachableError). "
+SENTENCES = [
+    ((), {}, GOOD, "No name wants a certificate."),
+    ((), {"is_told": False}, NOTICE, "It is not known yet which names are wanted."),
+    (
+        (),
+        {"is_told": False, "trouble": AWAY},
+        WARNING,
+        f"{IS_AWAY}It is not known yet which names are wanted.",
+    ),
+    ((WELL,), {}, GOOD, "The name is well."),
+    ((WELL, domain(B, leaf=cert())), {}, GOOD, "Both names are well."),
+    ((WELL, *(domain(name, leaf=cert()) for name in (B, C))), {}, GOOD, "All 3 names are well."),
+    ((NEW,), {}, NOTICE, "The certificate is under way."),
+    ((NEW, domain(A, state=QUEUED)), {}, NOTICE, "Certificates are under way."),
+    ((WELL, NEW), {}, NOTICE, "1 of 2 names is well; something is under way for 1."),
+    ((WELL, RENEWED), {}, NOTICE, "Both names are well; something is under way for 1."),
+    ((WELL,), {"trouble": AWAY}, WARNING, f"{IS_AWAY}The name is well."),
+    ((WELL, UNWELL), {}, WARNING, f"1 of 2 names is not well, {UNTIL}"),
+    ((WELL, UNWELL), {"trouble": AWAY}, WARNING, f"{IS_AWAY}1 of 2 names is not well, {UNTIL}"),
+    (
+        (WELL, UNWELL, WAITS),
+        {},
+        WARNING,
+        f"2 of 3 names are not well. {D}: no certificate (NotACertDomainError); ",
+    ),
+    (
+        (WELL, ENDED),
+        {},
+        BAD,
+        f"1 of 2 names has no working certificate. {C}: no certificate (ControlError); ",
+    ),
+    ((ENDED,), {}, BAD, f"The name has no working certificate. {C}: "),
+    ((UNWELL, ENDED), {}, BAD, f"1 of 2 names has no working certificate, 1 more is not well. {C}: "),
+    (
+        (WELL, ENDED, domain("e", error=FAILED), UNWELL, WAITS),
+        {},
+        BAD,
+        f"2 of 5 names have no working certificate, 2 more are not well. {C}: ",
+    ),
+]
+
+
+@pytest.mark.parametrize("index", range(len(SENTENCES)))
+def test_one_sentence_says_how_all_names_are(index):
+    domains, fields, level, sentence = SENTENCES[index]
+    report = make_report(statistics(*domains, **{"cert_domains": frozenset()} | fields), NOW)
+    assert report.level is level
+    assert report.summary.startswith(sentence)
+    assert level.rank >= WARNING.rank or report.summary == sentence
+
+
+def test_a_failing_name_of_the_journal_does_not_claim_what_only_the_service_knows():
+    remembered = statistics(domain(leaf=cert(), state=WAITING), trouble=None, cert_domains=None)
+    report = make_report(remembered, NOW, source=Source.JOURNAL)
+    assert (report.source, report.tailscaled, report.domains[0].state) == (Source.JOURNAL, None, "unknown")
+    assert report.domains[0].trouble is None
+
+
+def test_tailscaled_and_limits_are_told_as_they_are():
+    limit = LimitStatistics(
+        name="orders", scope="this machine", used=3, capacity=300, is_exceeded=True, until=NOW
+    )
+    report = make_report(
+        statistics(limits=(limit,), cert_domains=frozenset({B, A}), capability=148, trouble=AWAY), NOW
+    )
+    assert report.tailscaled.cert_domains == (A, B)
+    assert (report.tailscaled.is_bus_watched, report.tailscaled.capability) == (True, 148)
+    assert report.tailscaled.trouble == trouble_of(AWAY)
+    (told,) = report.limits
+    assert (told.name, told.scope, told.used, told.capacity, told.is_exceeded, told.until) == (
+        "orders", "this machine", 3, 300, True, NOW,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "a moment"), (0.9, "a moment"), (1, "1 second"), (59, "59 seconds"), (60, "1 minute"),
+        (119, "1 minute"), (3600, "60 minutes"), (7199, "119 minutes"), (7200, "2 hours"),
+        (86400, "24 hours"), (2 * 86400 - 1, "47 hours"), (2 * 86400, "2 days"), (-7200, "2 hours"),
+    ],
+)  # fmt: skip
+def test_a_duration_is_rounded_down_to_one_unit(seconds, text):
+    assert span(timedelta(seconds=seconds)) == text
+
+
+@pytest.mark.parametrize(
+    ("ahead", "text"),
+    [(0.5 * SECOND, "now"), (-0.5 * SECOND, "now"), (3 * HOUR, "in 3 hours"), (-5 * MINUTE, "5 minutes ago")],
+)
+def test_a_moment_is_told_from_now(ahead, text):
+    assert in_time(NOW + ahead, NOW) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "total", "text"),
+    [
+        (1, 1, "The name is"),
+        (2, 2, "Both names are"),
+        (3, 3, "All 3 names are"),
+        (1, 3, "1 of 3 names is"),
+        (2, 3, "2 of 3 names are"),
+    ],
+)
+def test_names_are_counted_as_people_do(count, total, text):
+    assert of_names(count, total) == text
