@@ -29,7 +29,9 @@ _WATCH = "addEventListener('securitypolicyviolation', (e) => console.error(`CSP:
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
     """The browser."""
-    options = ["--no-sandbox"] if os.geteuid() == 0 else []  # root has none
+    options = ["--disable-partial-raster", "--disable-skia-runtime-opts", "--force-color-profile=srgb"]
+    if os.geteuid() == 0:
+        options.append("--no-sandbox")  # root has none
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=find_program("chromium"), args=options)
         yield browser

@@ -62,12 +62,12 @@ def _facts(report: DeliveryReport, now: datetime) -> Iterator[tuple[str, str | M
     if report.served is not None:
         yield "Probe", _SERVED.get(report.served, report.served)
     if report.checked_at is not None:
-        yield "Looked at", when(report.checked_at, now)
+        yield "Looked at", safe(when(report.checked_at, now))
     if report.failures:
         yield "Failures", str(report.failures)
     if report.next_attempt_at is not None:
-        yield "Next try", when(report.next_attempt_at, now)
+        yield "Next try", safe(when(report.next_attempt_at, now))
     if report.good_until is not None and report.trouble is not None:
-        yield "Harmless until", when(report.good_until, now)
+        yield "Harmless until", safe(when(report.good_until, now))
     for warning in report.warnings:
         yield "Warning", warning

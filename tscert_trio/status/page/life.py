@@ -6,20 +6,17 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from ..words import span
-from .markup import safe
 
 if TYPE_CHECKING:
     from datetime import datetime
-
-    from markupsafe import Markup
 
     from ..report import CertificateReport, WindowReport
 
 __all__ = ["life_bar"]
 
 
-def life_bar(certificate: CertificateReport, now: datetime) -> Markup:
-    """Return the bar as SVG, as wide as its place, with its meaning as a text alternative.
+def life_bar(certificate: CertificateReport, now: datetime) -> str:
+    """Return the bar as SVG (HTML), as wide as its place, with its meaning as a text alternative.
 
     Args:
         certificate: whose life it is.
@@ -59,8 +56,8 @@ def _fixed(begin: datetime, end: datetime, due_at: datetime, window: WindowRepor
     return f'<rect class="window" x="{start:.1f}%" y="4" width="{width:.1f}%" height="10"/>{marks}'
 
 
-def _picture(words: str, spent: float, today: float, marks: str, *, kind: str = "life") -> Markup:
-    return safe(
+def _picture(words: str, spent: float, today: float, marks: str, *, kind: str = "life") -> str:
+    return (
         f'<svg class="{kind}" role="img" aria-label="Life of the certificate: {words}" width="100%" '
         'height="18">'
         '<rect class="left" y="6" width="100%" height="6"/>'

@@ -70,9 +70,9 @@ def stamp(at: datetime) -> Markup:
     return safe(f'<time datetime="{at.isoformat(timespec="seconds")}">{escape(moment(at))}</time>')
 
 
-def when(at: datetime | None, now: datetime) -> Markup:
-    """Return a moment, and when it is as seen from now; ``never`` of none."""
-    return safe(f"{stamp(at)}, {in_time(at, now)}") if at is not None else safe("never")
+def when(at: datetime | None, now: datetime) -> str:
+    """Return a moment, and when it is as seen from now, in HTML; ``never`` of none."""
+    return f"{stamp(at)}, {in_time(at, now)}" if at is not None else "never"
 
 
 def link(url: str | None, label: str) -> Markup | None:

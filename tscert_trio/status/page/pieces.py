@@ -1,17 +1,19 @@
-"""What the page and a name's own page say of a name, as HTML. Pure."""
+"""What the page and a name's own page say of a name, as HTML. Pure.
+
+It is all escaped, and yet no :class:`~markupsafe.Markup`, which would be made anew for each of thousands of
+pieces: :func:`.markup.safe` is for who gives it to a template.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from ..words import in_time
-from .markup import escape, link, linked, quoted, safe, stamp, when
+from .markup import escape, link, linked, quoted, stamp, when
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
-
-    from markupsafe import Markup
 
     from ..report import DomainReport, Trouble
 
@@ -25,15 +27,15 @@ _NO_TIME = {
 }
 
 
-def next_attempt(report: DomainReport, now: datetime) -> Markup:
+def next_attempt(report: DomainReport, now: datetime) -> str:
     """Return when the name is asked for next: in how long, and at what time."""
     at = report.limited_until or report.next_attempt_at
     if at is None:
-        return safe(f"<b>{_NO_TIME.get(report.state, 'not known')}</b>")
-    return safe(f"<b>{in_time(at, now)}</b> {stamp(at)}")
+        return f"<b>{_NO_TIME.get(report.state, 'not known')}</b>"
+    return f"<b>{in_time(at, now)}</b> {stamp(at)}"
 
 
-def facts(report: DomainReport, now: datetime) -> Markup:
+def facts(report: DomainReport, now: datetime) -> str:
     """Return what is known of a name as items of a ``dl``."""
     certificate = report.certificate
     terms = ""
@@ -53,18 +55,15 @@ def facts(report: DomainReport, now: datetime) -> Markup:
     if not result:
         terms += f"<dt>Last success<dd>{when(success, now)}"
     runway = "enough" if report.runway >= _ENOUGH else f"{report.runway} before the certificate ends"
-    return safe(f"{terms}<dt>Attempts left<dd>{runway}")
+    return f"{terms}<dt>Attempts left<dd>{runway}"
 
 
-def urgent(report: DomainReport, now: datetime) -> Markup:
+def urgent(report: DomainReport, now: datetime) -> str:
     """Return what is worth a look without opening anything, as a list; nothing where all is well."""
     if not report.failures and report.limit is None and report.harmless_until is None:
-        return _NOTHING
+        return ""
     items = "".join(f"<li>{each}</li>" for each in _urgent(report, now))
-    return safe(f'<ul class="urgent">{items}</ul>')
-
-
-_NOTHING = safe("")
+    return f'<ul class="urgent">{items}</ul>'
 
 
 def _urgent(report: DomainReport, now: datetime) -> Iterator[str]:
@@ -82,7 +81,7 @@ def _urgent(report: DomainReport, now: datetime) -> Iterator[str]:
         yield f"waits for {escape(report.limit)}{until}"
 
 
-def troubles(report: DomainReport) -> Markup:
+def troubles(report: DomainReport) -> str:
     """Return why a name or its deliveries fail, each with what to do; nothing where all is well."""
     said = report.summary
     boxes = [] if report.trouble is None else [trouble_box(report.trouble, said=said)]
@@ -91,10 +90,10 @@ def troubles(report: DomainReport) -> Markup:
         for each in report.deliveries
         if each.trouble is not None
     ]
-    return safe("".join(boxes)) if boxes else _NOTHING
+    return "".join(boxes)
 
 
-def trouble_box(trouble: Trouble, *, of: str | None = None, said: str = "") -> Markup:
+def trouble_box(trouble: Trouble, *, of: str | None = None, said: str = "") -> str:
     """Return a failure with what it means and what to do.
 
     Args:
@@ -105,7 +104,7 @@ def trouble_box(trouble: Trouble, *, of: str | None = None, said: str = "") -> M
     text = trouble.text.rstrip(".")
     words = "" if text in said and "://" not in text else f' <span class="text">{linked(trouble.text)}</span>'
     whose = f"{escape(of)}: " if of is not None else ""
-    return safe(
+    return (
         f'<div class="trouble"><p><b class="kind">{whose}{escape(trouble.kind)}</b>{words}</p>'
         f'<p class="meaning">{escape(trouble.meaning)}</p>'
         f'<p class="remedy"><b>What to do</b> {linked(trouble.remedy)}</p></div>'

@@ -13,7 +13,7 @@ from .chart import history_chart
 from .deliveries import delivery_view
 from .events import event_view
 from .life import life_bar
-from .markup import LEVEL_WORDS, mark, stamp
+from .markup import LEVEL_WORDS, mark, safe, stamp
 from .meters import meter_view, release
 from .pieces import facts, next_attempt, trouble_box, troubles, urgent
 from .rows import row
@@ -43,13 +43,15 @@ def page(report: StatusReport, events: Sequence[Event], query: Mapping[str, str]
         root=".",
         report=report,
         title=f"{LEVEL_WORDS[report.level]} · certificates",
-        rows=[row(each, now) for each in shown],
+        rows=safe("".join([row(each, now) for each in shown])),
         count=len(shown),
         text=text,
         wanted=wanted,
         levels=[(level.value, word, report.counts[level.value]) for level, word in LEVEL_WORDS.items()],
         meters=[meter_view(limit, now) for limit in report.limits],
-        trouble=trouble_box(tailscaled.trouble) if tailscaled is not None and tailscaled.trouble else None,
+        trouble=safe(trouble_box(tailscaled.trouble))
+        if tailscaled is not None and tailscaled.trouble
+        else None,
         release=release(tailscaled.capability) if tailscaled is not None else None,
         events=[event_view(event) for event in reversed(events[-_EVENTS:])],
     )
@@ -71,10 +73,10 @@ def domain(detail: DomainDetail) -> bytes:
         title=f"{LEVEL_WORDS[report.level]} · {report.name}",
         domain=report,
         word=LEVEL_WORDS[report.level],
-        wrong=troubles(report) + urgent(report, now),
-        life=life_bar(report.certificate, now) if report.certificate is not None else None,
-        next_attempt=next_attempt(report, now),
-        facts=facts(report, now),
+        wrong=safe(troubles(report) + urgent(report, now)),
+        life=safe(life_bar(report.certificate, now)) if report.certificate is not None else None,
+        next_attempt=safe(next_attempt(report, now)),
+        facts=safe(facts(report, now)),
         deliveries=[delivery_view(each, now) for each in report.deliveries],
         chart=history_chart(detail),
         certificates=detail.certificates[::-1],

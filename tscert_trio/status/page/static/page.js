@@ -28,9 +28,10 @@
     });
   }
 
-  function isSelected(node) {
+  // The text that somebody marks, to copy it. Asking for it lays out the page, so it is done once for all rows.
+  function markedRange() {
     const selection = getSelection();
-    return !selection.isCollapsed && selection.containsNode(node, true);
+    return selection.isCollapsed ? null : selection.getRangeAt(0);
   }
 
   // Change a part of the page, and keep focus and what is open in it.
@@ -65,6 +66,7 @@
     const list = document.querySelector("[data-rows]");
     const fresh = page.querySelector("[data-rows]");
     if (!list || !fresh) return;
+    const marked = markedRange();
     const known = new Map([...list.children].map((row) => [row.id, row]));
     let place = list.firstElementChild;
     for (const after of [...fresh.children]) {
@@ -72,7 +74,7 @@
       known.delete(after.id);
       if (!row) {
         row = after;
-      } else if (source(row) !== source(after) && !isSelected(row)) {
+      } else if (source(row) !== source(after) && !marked?.intersectsNode(row)) {
         if (row === place) place = place.nextElementSibling;
         const before = row;
         before.after(after);
@@ -159,7 +161,7 @@
     events.addEventListener("change", soon);
     events.addEventListener("open", () => failures ? load() : soon());  // what happened before it was open
     events.addEventListener("error", ({ target }) => {
-      if (target.readyState === EventSource.CLOSED && target === events) setTimeout(listenAgain, GAP, target);
+      if (target.readyState === EventSource.CLOSED && target === events) setTimeout(listenAgain, MOST, target);  // refused, such as by a server that has enough of us
       soon();  // tells whether the service is away
     });
   }
