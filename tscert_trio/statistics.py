@@ -80,12 +80,12 @@ class DomainStatistics:
     @property
     def due_at(self) -> datetime | None:
         """When the certificate is due to be renewed; ``None`` without one."""
-        return due_time(self.leaf, self.window)[0] if self.leaf is not None else None
+        return self.due_and_runway()[0]
 
     @property
     def due_reason(self) -> DueReason | None:
         """Why it is due then."""
-        return due_time(self.leaf, self.window)[1] if self.leaf is not None else None
+        return self.due_and_runway()[1]
 
     @property
     def runway(self) -> int:
@@ -93,15 +93,15 @@ class DomainStatistics:
 
         0 where the certificate has ended, or there is none.
         """
-        return self.due_and_runway()[1]
+        return self.due_and_runway()[2]
 
-    def due_and_runway(self) -> tuple[datetime | None, int]:
-        """Return :attr:`due_at` and :attr:`runway` at the price of one."""
+    def due_and_runway(self) -> tuple[datetime | None, DueReason | None, int]:
+        """Return :attr:`due_at`, :attr:`due_reason` and :attr:`runway` at the price of one."""
         if self.leaf is None:
-            return None, 0
-        due = due_time(self.leaf, self.window)[0]
+            return None, None, 0
+        due, reason = due_time(self.leaf, self.window)
         at = max(filter(None, (due, self.order_at, self.limited_until, self.next_attempt_at)))
-        return due, runway(self.failures, at, self.leaf.not_after, self.retry_policy)
+        return due, reason, runway(self.failures, at, self.leaf.not_after, self.retry_policy)
 
 
 @attrs.frozen(kw_only=True)

@@ -61,12 +61,10 @@ def judge(
     why = f" ({trouble.kind})" if trouble is not None else ""
     if certificate is None:
         return _judge_without(statistics, trouble, why, now)
-    then, end = _then(statistics, trouble, now, "a new one"), moment(certificate.not_after)
     if now > certificate.not_after:
-        return (
-            Level.BAD,
-            f"the certificate ENDED {in_time(certificate.not_after, now)}, at {end}{why}; {then}",
-        )
+        ago, end = in_time(certificate.not_after, now), moment(certificate.not_after)
+        then = _then(statistics, trouble, now, "a new one")
+        return Level.BAD, f"the certificate ENDED {ago}, at {end}{why}; {then}"
     if now < certificate.not_before:
         begins = in_time(certificate.not_before, now)
         return Level.WARNING, f"the certificate begins {begins}: is the clock of this machine right?"
@@ -79,6 +77,8 @@ def _judge_valid(
     """Return how well a name is that has a valid certificate."""
     left = certificate.not_after - now
     until = f"valid until {moment(certificate.not_after)} ({span(left)})"
+    if trouble is None and now < certificate.due_at and statistics.state not in _UNDER_WAY:
+        return Level.GOOD, f"{until}, renewal due {in_time(certificate.due_at, now)}"
     then = _then(statistics, trouble, now, "a new one")
     is_late = left < (certificate.not_after - certificate.not_before) / 20
     if trouble is not None:
@@ -91,8 +91,6 @@ def _judge_valid(
     if statistics.state in _UNDER_WAY:
         is_asleep = statistics.state is DomainState.LIMITED
         return Level.WARNING if is_asleep and is_late else Level.NOTICE, f"{until}; {then}"
-    if now < certificate.due_at:
-        return Level.GOOD, f"{until}, renewal due {in_time(certificate.due_at, now)}"
     due = f"{until}, renewal was due {in_time(certificate.due_at, now)}"
     return Level.WARNING if is_late else Level.NOTICE, f"{due}; {then}"
 

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING
 
-from ..schedule import due_time
 from .judging import judge, judge_delivery, why_not_well
 from .report import (
     CertificateReport,
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 
     from ..certificate import Certificate
     from ..errors import LocalAPIError
+    from ..schedule import DueReason
     from ..statistics import CertManagerStatistics, DeliveryStatistics, DomainStatistics
 
 __all__ = ["make_report", "serial_text", "trouble_of"]
@@ -145,7 +145,8 @@ def _domain(
     *,
     with_output: bool,
 ) -> DomainReport:
-    certificate = _certificate(statistics, now)
+    due_at, due_reason, runway = statistics.due_and_runway()
+    certificate = _certificate(statistics, due_at, due_reason, now)
     trouble = trouble_of(error) if error is not None else None
     fingerprint = certificate.fingerprint if certificate is not None else None
     reports = tuple(_delivery(each, fingerprint, now, with_output=with_output) for each in deliveries)
@@ -166,7 +167,7 @@ def _domain(
         trouble=trouble,
         attempts=statistics.attempts,
         failures=statistics.failures,
-        runway=statistics.runway,
+        runway=runway,
         last_attempt_at=statistics.last_attempt_at,
         last_success_at=statistics.last_success_at,
         next_attempt_at=statistics.next_attempt_at,
@@ -176,11 +177,12 @@ def _domain(
     )
 
 
-def _certificate(statistics: DomainStatistics, now: datetime) -> CertificateReport | None:
+def _certificate(
+    statistics: DomainStatistics, due_at: datetime | None, reason: DueReason | None, now: datetime
+) -> CertificateReport | None:
     leaf, window = statistics.leaf, statistics.window
-    if leaf is None:
+    if leaf is None or due_at is None or reason is None:
         return None
-    due_at, reason = due_time(leaf, window)
     return CertificateReport(
         names=leaf.names,
         serial_number=serial_text(leaf),

@@ -162,7 +162,7 @@ def _of_domains(statistics: CertManagerStatistics, now: datetime) -> Iterator[Fa
         _Row(
             f'{{domain="{escape(each.domain)}"}} ',
             each,
-            *each.due_and_runway(),
+            *each.due_and_runway()[::2],
             each.leaf is not None and each.leaf.valid_at(now),
         )
         for each in statistics.domains

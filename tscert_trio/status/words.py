@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def in_time(at: datetime, now: datetime) -> str:
     return f"in {span(at - now)}" if at > now else f"{span(now - at)} ago"
 
 
+@lru_cache(maxsize=4096)  # the ends of the same certificates, for each page and report
 def moment(at: datetime) -> str:
     """Return a moment as people read it, in the zone of this machine."""
     return f"{at.astimezone():%Y-%m-%d %H:%M %Z}"
