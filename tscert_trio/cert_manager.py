@@ -52,6 +52,7 @@ class CertManager:
         self._records = records
         self._live: LiveContexts | None = None
         self._is_told = False
+        self._noted: frozenset[str] = frozenset()
         self._deliveries: list[DeliveryBook] = []
         self._alerts_told: dict[str, DeliveryRecord] = {}
         self._caretaker = Caretaker(context, records, self._loops_by_name, self._delivery_records)
@@ -100,6 +101,9 @@ class CertManager:
             self._ending[domain] = running
             running.scope.cancel(reason=f"{domain} is no longer wanted")
             self._context.ledger.leave_queue(domain)
+        if not self._is_told or wanted != self._noted:
+            self._context.journal.note_wanted(wanted)
+            self._noted = wanted
         self._is_told = True
         self._context.news.give()
 

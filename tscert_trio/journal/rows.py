@@ -39,6 +39,7 @@ CREATE TABLE IF NOT EXISTS deliveries (
 CREATE TABLE IF NOT EXISTS delivery_events (
     number INTEGER PRIMARY KEY, at REAL NOT NULL, target TEXT NOT NULL, domain TEXT NOT NULL,
     outcome TEXT NOT NULL, text TEXT, fingerprint BLOB);
+CREATE TABLE IF NOT EXISTS wanted (domain TEXT PRIMARY KEY) WITHOUT ROWID;
 """
 
 BEGIN_ATTEMPT = "INSERT INTO attempts (domain, request, started_at) VALUES (?, ?, ?)"
@@ -59,6 +60,10 @@ NEWEST_CERTIFICATES = "SELECT * FROM certificates WHERE fingerprint IN (SELECT f
 CERTIFICATES_OF = "SELECT * FROM certificates WHERE domain = ? ORDER BY not_before"
 ALL_DOMAINS = "SELECT * FROM domains"
 ALL_LIMITS = "SELECT * FROM limits"
+PUT_WANTED = "INSERT INTO wanted VALUES (?)"
+ALL_WANTED = "SELECT domain FROM wanted"
+TOLD = ""
+"""In ``wanted`` among the names: it is known which they are, if only that there are none."""
 
 _ORDERS, _HOLD, _TAILNET = "orders", "hold", "tailnet:"
 

@@ -71,6 +71,7 @@ class Journal:
         self._commits = 0
         self._seen: set[str] = set()
         """Fingerprints of the certificates that are written down."""
+        self._wanted: frozenset[str] | None = None
         self._limits: tuple[object, ...] = ()
         """The limits as they are written down."""
         self._checkpoint_wanted = trio.Event()
@@ -188,6 +189,22 @@ class Journal:
         with self._writing() as db:
             db.execute(rows.PUT_DOMAIN, rows.from_record(record))
 
+    def note_wanted(self, names: Iterable[str]) -> None:
+        """Write down which names are wanted, for who reads it while the service does not run."""
+        self._wanted = frozenset(names)
+        with self._writing() as db:
+            db.execute("DELETE FROM wanted")
+            db.executemany(rows.PUT_WANTED, [(name,) for name in sorted({rows.TOLD, *self._wanted})])
+
+    def wanted(self) -> frozenset[str] | None:
+        """Return which names are wanted, as far as is written down; ``None`` where nothing is."""
+        try:
+            found = {row[0] for row in self._db.execute(rows.ALL_WANTED)}
+        except _NONSENSE as exc:
+            self._tell(exc)
+            return None
+        return frozenset(found - {rows.TOLD}) if found else None
+
     def remember_delivery(self, record: DeliveryRecord, event: DeliveryEvent | None = None) -> None:
         """Write down how far a delivery is, and, if that is news, what has happened."""
         with self._writing(is_one=event is None) as db:
@@ -204,6 +221,8 @@ class Journal:
     ) -> None:
         """Write down how everything stands, after the journal was begun anew."""
         self.is_incomplete = False
+        if self._wanted is not None:
+            self.note_wanted(self._wanted)
         for delivery in deliveries:
             self.remember_delivery(delivery)
         for record in records:
