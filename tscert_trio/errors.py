@@ -11,6 +11,8 @@
      │   └─ HookError               a hook that failed; holds its output
      ├─ StateError              the state folder cannot be used
      │   └─ StateFolderHeldError    another service uses it
+     ├─ StatusServiceError      the service does not tell how it stands, or does not renew
+     │   └─ NoStatusServiceError    nobody answers on its socket
      ├─ RenewalInfoError        the CA does not say when to renew
      └─ LocalAPIError           tailscaled did not do what was asked
          ├─ UnreachableError        nobody listens on the socket, or tailscaled is still starting
@@ -98,6 +100,28 @@ class StateError(TscertError):
 
 class StateFolderHeldError(StateError):
     """Another service uses the state folder; the text says which process."""
+
+
+class StatusServiceError(TscertError):
+    """The service was asked how it stands, or to renew, and did not do it.
+
+    Attributes:
+        remedy: what to do about it.
+        status: the HTTP status, or ``None`` where there was no answer.
+    """
+
+    def __init__(self, text: str, *, remedy: str, status: int | None = None) -> None:
+        super().__init__(text)
+        self.remedy = remedy
+        self.status = status
+
+    def told(self) -> str:
+        """Return what happened and what to do, on one line."""
+        return f"{str(self).rstrip('.')}. {self.remedy}"
+
+
+class NoStatusServiceError(StatusServiceError):
+    """Nobody answers on the status socket, or this user may not ask: its journal may still tell."""
 
 
 class RenewalInfoError(TscertError):

@@ -75,6 +75,8 @@ class DomainStatistics:
     """Until when: its slot."""
     order_at: datetime | None = None
     """Until when failures keep it from ordering."""
+    is_running: bool = True
+    """Whether the service runs; ``False`` in what the journal of a dead one says."""
     retry_policy: RetryPolicy = attrs.field(factory=RetryPolicy, repr=False)
 
     @property

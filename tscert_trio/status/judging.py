@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["judge", "judge_delivery", "why_not_well"]
 
+_IN_HAND = {DomainState.REQUESTING: "being requested", DomainState.QUEUED: "requested when others are done"}
+_UNASKED = {True: "it is about to be asked for", False: "nothing is tried while the service does not run"}
 _UNDER_WAY = {DomainState.WAITING, DomainState.QUEUED, DomainState.REQUESTING, DomainState.LIMITED}
 _SOON = timedelta(days=2)
 """With less left, what is wrong is called harmless no more."""
@@ -121,13 +123,13 @@ def _then(statistics: DomainStatistics, trouble: Trouble | None, now: datetime, 
         if trouble is None or trouble.kind == NotACertDomainError.__name__:
             return "it waits to be among this node's CertDomains"
         return "it waits for tailscaled"
-    if statistics.state is DomainState.REQUESTING:
-        return f"{one} is being requested"
-    if statistics.state is DomainState.QUEUED:
-        return f"{one} is requested when others are done"
+    if statistics.state in _IN_HAND:
+        return f"{one} is {_IN_HAND[statistics.state]}"
     if statistics.limit is not None and at is not None:
         return f"{one} waits for {statistics.limit} until {moment(at)}"
-    return f"next attempt {in_time(at, now)}" if at is not None else "it is about to be asked for"
+    if at is not None:
+        return f"next attempt {in_time(at, now)}"
+    return _UNASKED[statistics.is_running]
 
 
 def judge_delivery(statistics: DeliveryStatistics, now: datetime) -> tuple[Level, str]:

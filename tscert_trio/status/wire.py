@@ -12,7 +12,7 @@ from cattrs import Converter
 if TYPE_CHECKING:
     import attrs
 
-__all__ = ["from_json", "to_json", "to_plain"]
+__all__ = ["from_json", "to_json", "to_moment", "to_plain"]
 
 _T = TypeVar("_T", bound="attrs.AttrsInstance")
 
@@ -47,7 +47,7 @@ def from_json(data: bytes, kind: type[_T]) -> _T:
 def _converter() -> Converter:
     converter = Converter(detailed_validation=False)
     converter.register_unstructure_hook(datetime, _from_moment)
-    converter.register_structure_hook(datetime, lambda text, _: _to_moment(text))
+    converter.register_structure_hook(datetime, lambda text, _: to_moment(text))
     return converter
 
 
@@ -55,5 +55,10 @@ def _from_moment(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _to_moment(text: str) -> datetime:
+def to_moment(text: str) -> datetime:
+    """Return the time that a text of this form says.
+
+    Raises:
+        ValueError: it says none.
+    """
     return datetime.fromisoformat(text)
