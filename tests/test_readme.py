@@ -49,9 +49,8 @@ def test_every_option_is_in_its_table_with_its_default(option):
 
 def test_its_commands_are_understood():
     parser = importlib.import_module("tscert_trio.cli.main").make_parser()
-    for line in re.findall(
-        r"^    (tscert-trio (?:run|cert|sandbox|config|doctor|plan)[^#\n]*)", README, re.MULTILINE
-    ):
+    commands = "run|cert|sandbox|config|doctor|plan|status|renew|events"
+    for line in re.findall(rf"^    (tscert-trio (?:{commands})[^#\n]*)", README, re.MULTILINE):
         parser.parse_args(shlex.split(line)[1:])
 
 

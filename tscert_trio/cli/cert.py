@@ -16,6 +16,7 @@ from ..localapi import LocalClient, default_socket_path
 from ..options import parse_duration
 from ..serve_config import check_domain
 from ..targets import check_writable, write_file
+from .terminal import counting
 
 if TYPE_CHECKING:
     import argparse
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["add_arguments", "command"]
 
 _STDOUT = "-"
+_WAITS = "asked tailscaled, {seconds}; a first certificate takes 5 to 60 s"
 _PROBE = parse_duration("1s")  # tailscaled neither renews nor asks the CA for so little
 
 
@@ -46,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--force", action="store_true", help="allow a --min-validity above half of a certificate's life"
     )
     parser.add_argument("--socket", metavar="PATH", type=Path, help="tailscaled's socket [TSCERT_SOCKET]")
+    parser.set_defaults(command=command)
 
 
 def command(options: argparse.Namespace) -> int:
@@ -66,7 +69,8 @@ def command(options: argparse.Namespace) -> int:
             check_writable(Path(file))
     socket_path = options.socket or os.environ.get("TSCERT_SOCKET") or default_socket_path()
     client = LocalClient(socket_path)
-    answer = trio.run(_fetch, client, domain, min_validity, options.force, key_file is not None)
+    with counting(f"{domain}: {_WAITS}"):
+        answer = trio.run(_fetch, client, domain, min_validity, options.force, key_file is not None)
     # The key first: a certificate without its key is of no use, and the other way round is harmless.
     if key_file is not None:
         assert isinstance(answer, CertPair)

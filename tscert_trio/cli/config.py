@@ -9,25 +9,16 @@ from typing import TYPE_CHECKING
 from ..config_file import default_config_files
 from ..options import CONFIG, OPTIONS
 from ..settings import Settings
+from .arguments import add_option
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable
 
-    from ..options import Option
-
-__all__ = ["add_commands"]
+__all__ = ["add_arguments"]
 
 
-def add_commands(
-    parser: argparse.ArgumentParser, add_option: Callable[[argparse.ArgumentParser, Option], None]
-) -> None:
-    """Declare the commands and their options.
-
-    Args:
-        parser: of ``config``.
-        add_option: declares one option of ``run``.
-    """
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the commands and their options."""
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     text = "tell whether the configuration file is good, and else all that is wrong with it"
     command = commands.add_parser("check", help=text, description=check.__doc__, allow_abbrev=False)

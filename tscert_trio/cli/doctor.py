@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import trio
 
 from ..doctor import Level, examine
+from ..options import OPTIONS
 from ..settings import Settings
+from .arguments import add_option
 from .plain import can_show, coloured, let_all_print
 
 if TYPE_CHECKING:
@@ -18,13 +20,21 @@ if TYPE_CHECKING:
 
     from ..doctor import Finding
 
-__all__ = ["command"]
+__all__ = ["add_arguments", "command"]
 
 _MARKS = {  # in UTF-8, in ASCII, and in colour
     Level.GOOD: ("✓", "ok", "green"),
     Level.WARNING: ("!", "warning", "yellow"),
     Level.BAD: ("✗", "BAD", "red"),
 }
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the command: those of "run"."""
+    for option in OPTIONS:
+        add_option(parser, option)
+    parser.add_argument("--json", action="store_true", help="print JSON, for programs")
+    parser.set_defaults(command=command)
 
 
 def command(options: argparse.Namespace) -> int:

@@ -1,4 +1,7 @@
-"""The commands, their options, and what their failures look like."""
+"""The commands, and what their failures look like.
+
+A command's module is imported when it is chosen: each with all that it needs would take half a second.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +9,11 @@ import argparse
 import logging
 import os
 import sys
-from datetime import timedelta
+from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
-import attrs
-
-from ..clock import describe_duration
-from ..errors import InvalidDomainError, LocalAPIError, SettingsError, TscertError
-from ..options import OPTIONS, TARGET_PREFIX, Option
-from ..settings import Settings
-from . import cert, config, doctor, plan, run, sandbox
+from ..errors import InvalidDomainError, LocalAPIError, SettingsError, StatusServiceError, TscertError
+from .arguments import describe_default
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,19 +25,40 @@ _EPILOG = """\
 Without a command, "run" is meant: it follows the serve config of the tailscaled here.
 Exit status: 0 all went well, 1 it failed, 2 the command line makes no sense.
 """
-_PLACES = {
-    "config_file": "config.toml in this platform's folder for such, else /etc/tscert-trio.toml",
-    "socket": "where this platform has it",
-    "state": "STATE_DIRECTORY, or this platform's place for such",
-    "status_socket": "status.sock in RUNTIME_DIRECTORY, or this platform's place for such",
+_COMMANDS = {
+    "run": "keep certificates fresh (the service)",
+    "status": "show how all names are, or everything about one",
+    "renew": "ask for certificates now, instead of when the service would",
+    "events": "show what has happened",
+    "config": "check or show the settings",
+    "doctor": "tell what keeps certificates from being had, and what to do",
+    "plan": "tell which names would become public, before they do",
+    "cert": "get one certificate into files",
+    "sandbox": "run a fake tailscaled to try things with",
 }
+"""Each with a module of its name, whose ``add_arguments`` declares its options, and what runs it."""
+_UNKNOWN = 3
+"""The exit status by which monitors know that a check itself failed."""
+
+
+class _UsageError(Exception):
+    """A command line that makes no sense."""
 
 
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+        raise _UsageError(f"{self.prog}: {message}; see {self.prog} --help")
+
+
+class _Paragraphs(argparse.HelpFormatter):
+    """Keeps paragraphs apart."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return "\n\n".join(
+            super(_Paragraphs, self)._fill_text(each, width, indent) for each in text.split("\n\n")
+        )
 
 
 class _ShowVersion(argparse.Action):
@@ -57,17 +76,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments, without the program's name; by default those of the process.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    parser = make_parser()
     # "run" may be left out, but not before --help or --version, which are about the whole.
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in {"-h", "--help", "--version"}):
         arguments.insert(0, "run")
-    options = parser.parse_args(arguments)
+    try:
+        options = make_parser(arguments[0]).parse_args(arguments)
+    except _UsageError as exc:
+        if arguments[0] == "status" and "--check" in arguments:
+            print(f"UNKNOWN - {exc}")
+            return _UNKNOWN
+        print(exc, file=sys.stderr)
+        return 2
     try:
         status: int = options.command(options)
-    except (SettingsError, InvalidDomainError) as exc:
-        return _fail(*getattr(exc, "faults", [exc]), status=2)
-    except LocalAPIError as exc:
-        return _fail(f"{str(exc).rstrip('.')}. {exc.meaning} {exc.remedy}")
     except TscertError as exc:
         return _fail(exc)
     except BrokenPipeError:  # the reader of a pipe has had enough
@@ -80,81 +101,36 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
-def _fail(*faults: object, status: int = 1) -> int:
-    for fault in faults:
-        print(f"tscert-trio: {fault}", file=sys.stderr)
+def _fail(error: TscertError) -> int:
+    """Tell what is wrong, a line for each fault; return the exit status."""
+    status, lines = 1, (str(error),)
+    if isinstance(error, SettingsError | InvalidDomainError):
+        status, lines = 2, getattr(error, "faults", lines)
+    elif isinstance(error, LocalAPIError):
+        lines = (f"{str(error).rstrip('.')}. {error.meaning} {error.remedy}",)
+    elif isinstance(error, StatusServiceError):
+        lines = (error.told(),)
+    for line in lines:
+        print(f"tscert-trio: {line}", file=sys.stderr)
     return status
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line; documentation and shell completion are made from it, too."""
+def make_parser(chosen: str | None = None) -> argparse.ArgumentParser:
+    """Return the parser of the command line; documentation and shell completion are made from it, too.
+
+    Args:
+        chosen: the only command whose options are wanted; by default those of all.
+    """
     raw = argparse.RawDescriptionHelpFormatter
     parser = _Parser(
         prog="tscert-trio", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=raw, allow_abbrev=False
     )
     parser.add_argument("--version", action=_ShowVersion, nargs=0, help="show the version and end")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-
-    def add(name: str, summary: str, description: str) -> argparse.ArgumentParser:
-        return commands.add_parser(name, help=summary, description=description, allow_abbrev=False)
-
-    command = add("run", "keep certificates fresh (the service)", run.__doc__ or "")
-    for option in OPTIONS:
-        _add_option(command, option)
-    command.add_argument(
-        "--sandbox", action="store_true", help="show the main job on a fake tailscaled, in 20 seconds"
-    )
-    command.set_defaults(command=run.command)
-
-    config.add_commands(add("config", "check or show the settings", config.__doc__ or ""), _add_option)
-
-    for name, module, summary in (
-        ("doctor", doctor, "tell what keeps certificates from being had, and what to do"),
-        ("plan", plan, "tell which names would become public, before they do"),
-    ):
-        command = add(name, summary, module.__doc__ or "")
-        for option in OPTIONS:
-            _add_option(command, option)
-        command.add_argument("--json", action="store_true", help="print JSON, for programs")
-        command.set_defaults(command=module.command)
-
-    command = add("cert", "get one certificate into files", cert.__doc__ or "")
-    cert.add_arguments(command)
-    command.set_defaults(command=cert.command)
-
-    command = add("sandbox", "run a fake tailscaled to try things with", sandbox.__doc__ or "")
-    sandbox.add_arguments(command)
-    command.set_defaults(command=sandbox.command)
+    for name, summary in _COMMANDS.items():
+        command = commands.add_parser(name, help=summary, formatter_class=_Paragraphs, allow_abbrev=False)
+        if chosen in {None, name}:
+            module = import_module(f".{name}", __package__)
+            command.description = module.__doc__
+            module.add_arguments(command)
     return parser
-
-
-def _add_option(parser: argparse.ArgumentParser, option: Option) -> None:
-    variables = ", ".join(filter(None, (option.variable, option.also)))
-    repeat = "; may be given more than once" if option.is_list and option.flag.startswith("-") else ""
-    default = f" (default: {text})" if (text := describe_default(option)) else ""
-    text = f"{option.help}{repeat}{default} [{variables}]".replace("%", "%%")
-    if not option.flag.startswith("-"):
-        parser.add_argument(option.field, nargs="*", metavar=option.metavar, help=text)
-    elif option.metavar is None:
-        parser.add_argument(option.flag, dest=option.field, action="store_true", default=None, help=text)
-    elif option.bare is not None:
-        parser.add_argument(
-            option.flag, dest=option.field, nargs="?", const=option.bare, metavar=option.metavar, help=text
-        )
-    else:
-        action = "append" if option.is_list else "store"
-        parser.add_argument(option.flag, dest=option.field, action=action, metavar=option.metavar, help=text)
-
-
-def describe_default(option: Option) -> str:
-    """Return in words what holds where an option is not given; an empty text where nothing is to be said."""
-    if text := _PLACES.get(option.field):
-        return text
-    value = None
-    if not option.field.startswith(TARGET_PREFIX):
-        value = getattr(attrs.fields(Settings), option.field).default
-    if value in (None, False, ()):
-        return ""
-    if isinstance(value, timedelta):
-        return describe_duration(value)
-    return str(getattr(value, "value", value))

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from ..options import OPTIONS
 from ..planning import Fate, plan_names
 from ..settings import MEMORY, Settings
 from ..survey import take_survey
+from .arguments import add_option
 from .plain import can_show, coloured, let_all_print
 
 if TYPE_CHECKING:
@@ -19,9 +21,17 @@ if TYPE_CHECKING:
     from ..planning import PlannedName
     from ..survey import Survey
 
-__all__ = ["command"]
+__all__ = ["add_arguments", "command"]
 
 _COLOURS = {Fate.ORDERED: "yellow", Fate.UNKNOWN: "yellow", Fate.PUBLIC: "green"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the command: those of "run"."""
+    for option in OPTIONS:
+        add_option(parser, option)
+    parser.add_argument("--json", action="store_true", help="print JSON, for programs")
+    parser.set_defaults(command=command)
 
 
 def command(options: argparse.Namespace) -> int:

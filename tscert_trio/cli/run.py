@@ -11,8 +11,10 @@ import attrs
 import trio
 
 from ..errors import SettingsError, SourceError
+from ..options import OPTIONS
 from ..service import open_journal, serve
 from ..settings import Settings
+from .arguments import add_option
 from .logs import configure_logging
 from .systemd import keep_systemd_informed, notify
 
@@ -24,9 +26,19 @@ if TYPE_CHECKING:
     from ..cert_manager import CertManager
     from ..journal import Journal
 
-__all__ = ["command"]
+__all__ = ["add_arguments", "command"]
 
 _logger = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the command."""
+    for option in OPTIONS:
+        add_option(parser, option)
+    parser.add_argument(
+        "--sandbox", action="store_true", help="show the main job on a fake tailscaled, in 20 seconds"
+    )
+    parser.set_defaults(command=command)
 
 
 def command(options: argparse.Namespace) -> int:

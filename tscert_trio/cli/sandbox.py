@@ -52,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--validity", metavar="DURATION", default="90d", help="life of a certificate (default: 90d)"
     )
+    parser.set_defaults(command=command)
 
 
 def command(options: argparse.Namespace) -> int:

@@ -27,6 +27,7 @@ PACKAGES = {
     "systemd-sysusers": "systemd",
     "systemd-tmpfiles": "systemd",
     "openssl": "openssl",
+    "tmux": "tmux",
     "chromium": "chromium",
     "duk": "duktape",  # the JavaScript engine of Debian's polkit, as a program
     "promtool": "prometheus",  # the server beside it is not used

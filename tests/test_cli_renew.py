@@ -1,0 +1,210 @@
+"""``tscert-trio renew``: what comes of it, and how that is told."""
+
+import json
+import re
+import signal
+
+import pytest
+from commands import wait_until
+from house import open_house, run_as_stranger, tailnet_name
+
+HOSTS = ("good", "force", "fail", "heal", "twice", "limit", "slow", "stop", "json")
+NAMES = {host: tailnet_name(host) for host in (*HOSTS, "wiki")}
+AWAY = {"make": "control", "text": "the DNS provider is away"}
+VALID = r"valid until \d{4}-\d\d-\d\d \d\d:\d\d \S+ \(in 89 days\)"
+
+
+@pytest.fixture(scope="module")
+def house():
+    with open_house(*HOSTS) as house:
+
+        def fault(host, count, **fields):
+            house.ask_sandbox("POST", "faults", {"domain": NAMES[host], "count": count} | fields)
+
+        fault("fail", 1000, **AWAY)
+        fault("heal", 1, **AWAY)
+        fault("twice", 1, **AWAY)
+        fault("limit", 1000, make="rate_limited", hang=False, retry_after=7200)
+        house.start(*NAMES.values())
+        yield house
+
+
+@pytest.fixture
+def orders(house):
+    """Count the orders of a name."""
+    return lambda host: len(house.orders(NAMES[host]))
+
+
+def test_what_is_not_due_stays_as_it_is(house, orders):
+    before = orders("good")
+    result = house.run("renew", "good")
+    assert result.returncode == 0
+    told = rf"{NAMES['good']}: not due: {VALID}; --force orders a new one all the same\n"
+    assert re.fullmatch(told, result.stdout)
+    assert orders("good") == before
+
+
+def test_force_orders_a_new_one_and_says_before_what_that_costs(house):
+    before = house.report("force").certificate.fingerprint
+    result = house.run("renew", NAMES["force"], "--force")
+    assert result.returncode == 0, result
+    assert re.fullmatch(rf"{NAMES['force']}: renewed: {VALID}\n", result.stdout)
+    assert result.stderr.startswith("--force: each new certificate is one of the five a week")
+    assert house.report("force").certificate.fingerprint != before
+
+
+def test_a_failure_is_told_with_meaning_and_remedy(house):
+    result = house.run("renew", "fail")
+    assert result.returncode == 1
+    what, meaning, remedy = result.stdout.splitlines()
+    assert what.startswith(f"{NAMES['fail']}: failed (ControlError): SetDNS ")
+    assert what.endswith("the DNS provider is away")
+    assert meaning == "  Tailscale's control server did not publish the DNS record the CA wants to see."
+    assert remedy.startswith("  Usually passes by itself")
+
+
+def test_a_backoff_ends_at_once(house):
+    """The service would ask again after a minute."""
+    result = house.run("renew", "heal")
+    assert result.returncode == 0, result
+    assert re.fullmatch(rf"{NAMES['heal']}: issued: {VALID}\n", result.stdout)
+
+
+def test_twice_at_once_is_one_order_and_both_see_the_outcome(house, orders):
+    before = orders("twice")
+    processes = [house.popen("renew", "twice") for _ in range(2)]
+    outputs = [process.communicate(timeout=30)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    assert all(re.search(rf": (issued|not due): {VALID}", output) for output in outputs)
+    assert orders("twice") == before + 1
+
+
+def test_a_limit_of_the_ca_stands_and_is_told_with_its_end(house, orders):
+    before = orders("limit")
+    result = house.run("renew", "limit", "--force")
+    assert result.returncode == 1
+    what, _meaning, remedy = result.stdout.splitlines()
+    assert what.startswith(f"{NAMES['limit']}: has to wait for the CA's Retry-After until ")
+    assert re.search(r"\(in 1\d\d minutes\); it is asked for then by itself$", what)
+    assert "letsencrypt.org/docs/rate-limits" in remedy
+    assert orders("limit") == before
+
+
+def test_a_name_that_is_no_certdomain_waits(house):
+    result = house.run("renew", "wiki")
+    assert result.returncode == 1
+    what, *_rest, remedy = result.stdout.splitlines()
+    assert what.startswith(f"{NAMES['wiki']}: waits to become one of this node's CertDomains: ")
+    assert "enable HTTPS" in remedy
+
+
+def test_several_have_a_line_each_and_a_summary(house):
+    result = house.run("renew", "good", "fail", "good")
+    assert result.returncode == 1
+    lines = result.stdout.splitlines()
+    assert lines[-1] == "1 of 2 went well"
+    assert sum(line.startswith(tuple(NAMES.values())) for line in lines) == 2
+
+
+def test_all_are_asked_for_with_all():
+    names = [*map(tailnet_name, ("a", "b", "c", "d", "e", "f")), NAMES["wiki"]]
+    with open_house("a", "b", "c", "d", "e", "f") as house:
+        house.start(*names)
+        result = house.run("renew", "--all", "--no-wait")
+        assert result.returncode == 0
+        asked = {f"{name}: asked for; see tscert-trio status" for name in names}
+        assert set(result.stdout.splitlines()) == asked
+        result = house.run("renew", "--all")
+        assert result.returncode == 1
+        *lines, summary = result.stdout.splitlines()
+        assert sum(re.search(rf": not due: {VALID}", line) is not None for line in lines) == 6
+        assert summary == "6 of 7 went well"
+
+
+def test_json_has_all_of_it(house):
+    result = house.run("renew", "json", "fail", "--json")
+    assert result.returncode == 1
+    fields = json.loads(result.stdout)
+    assert fields["version"] == 1
+    good, bad = fields["results"]
+    assert (good["name"], good["outcome"], good["ok"]) == (NAMES["json"], "not due", True)
+    assert good["domain"]["certificate"]["not_after"].endswith("Z")
+    assert (bad["outcome"], bad["ok"], bad["domain"]["trouble"]["kind"]) == ("failed", False, "ControlError")
+
+
+def test_what_takes_long_is_told_in_a_pipe_by_plain_lines(house):
+    delay = {"make": "delay", "seconds": 1.5, "domain": NAMES["slow"], "count": 1, "at": "order"}
+    house.ask_sandbox("POST", "faults", delay)
+    result = house.run("renew", "slow", "--force")
+    assert result.returncode == 0, result
+    assert f"{NAMES['slow']}: asked tailscaled; a new certificate takes 5 to 60 s\n" in result.stderr
+    assert "\r" not in result.stderr
+    assert "\x1b" not in result.stderr + result.stdout
+
+
+def test_ctrl_c_ends_the_waiting_only(house):
+    delay = {"make": "delay", "seconds": 2, "domain": NAMES["stop"], "count": 1, "at": "order"}
+    house.ask_sandbox("POST", "faults", delay)
+    before = house.report("stop").certificate.fingerprint
+    process = house.popen("renew", "stop", "--force")
+    assert process.stderr.readline().startswith("--force")
+    assert process.stderr.readline().startswith(f"{NAMES['stop']}: asked tailscaled")
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    wait_until(lambda: house.report("stop").certificate.fingerprint != before)
+
+
+def test_an_unknown_name_is_told_with_the_nearest_and_nothing_is_asked_for(house, orders):
+    before = orders("good")
+    result = house.run("renew", "good", "godo.tail1234.ts.net", "--force")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == (
+        f"tscert-trio: no certificate is kept for godo.tail1234.ts.net. Is it {NAMES['good']}?\n"
+    )
+    assert orders("good") == before
+
+
+@pytest.mark.parametrize("arguments", [[], ["good", "--all"], ["good", "--wat"]])
+def test_a_command_line_that_makes_no_sense_has_status_2(house, arguments):
+    result = house.run("renew", *arguments)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_without_a_service_it_says_how_to_start_it_and_what_works_without(tmp_path, house):
+    result = house.run("renew", "good", "--status-socket", tmp_path / "s")
+    assert (result.returncode, result.stdout) == (1, "")
+    (line,) = result.stderr.splitlines()
+    assert "no service listens on" in line
+    assert "systemctl start tscert-trio" in line
+    assert "tscert-trio cert NAME gets a certificate, too" in line
+
+
+def test_who_may_only_look_is_told_who_may_renew_and_how():
+    with open_house("box") as house:
+        house.start(tailnet_name("box"), is_of_another=True)
+        house.socket.chmod(0o666)  # as if all were of the group
+        result = run_as_stranger(house, "renew", "box", "--force")
+        assert (result.returncode, result.stdout) == (1, "")
+        line = result.stderr.splitlines()[-1]
+        assert "only root and the user with number" in line
+        assert line.endswith(f"Run: sudo tscert-trio renew {tailnet_name('box')} --force")
+        assert run_as_stranger(house, "status", "box").returncode == 0
+
+
+def test_a_delivery_that_fails_is_tried_again_and_told():
+    with open_house("box") as house:
+        hook = house.folder / "hook"
+        hook.write_text(f"#!/bin/sh\ntest -e {house.folder}/repaired\n")
+        hook.chmod(0o755)
+        house.start(tailnet_name("box"), "--hook", hook)
+        result = house.run("renew", "box")
+        assert result.returncode == 1
+        what, *_ = result.stdout.splitlines()
+        assert re.search(rf"not due: {VALID}; .*; but \S*hook: delivery fails: ", what)
+        (house.folder / "repaired").touch()
+        result = house.run("renew", "box")
+        assert result.returncode == 0, result
+        assert house.report("box").deliveries[0].is_done

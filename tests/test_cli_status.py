@@ -1,0 +1,292 @@
+"""``tscert-trio status``: of a service that runs, and of one that is dead."""
+
+import json
+import os
+import re
+from datetime import timedelta
+
+import attrs
+import pytest
+from house import open_house, run_as_stranger, tailnet_name
+
+from tscert_trio.cli.status_check import CheckStatus, check
+from tscert_trio.cli.status_table import plain_table, table
+from tscert_trio.status.history import DomainDetail
+from tscert_trio.status.report import Level, Source, StatusReport
+from tscert_trio.status.wire import from_json
+
+BOX, SHOP, API, WIKI = map(tailnet_name, ("box", "shop", "api", "wiki"))
+AWAY = {"make": "control", "text": "the DNS provider is away"}
+
+
+@pytest.fixture(scope="module")
+def house():
+    """Two names are well, one fails, one is no CertDomain."""
+    with open_house("box", "shop", "api") as house:
+        house.ask_sandbox("POST", "faults", AWAY | {"domain": API, "count": 1000})
+        hook = house.folder / "hook"
+        hook.write_text("#!/bin/sh\necho told of it\n")
+        hook.chmod(0o755)
+        house.start(BOX, SHOP, API, WIKI, "--hook", hook)
+        yield house
+
+
+@pytest.fixture(scope="module")
+def ruin():
+    """The service was killed."""
+    with open_house("box", "api") as house:
+        house.ask_sandbox("POST", "faults", AWAY | {"domain": API, "count": 1000})
+        house.start(BOX, API, WIKI, "--files", house.folder / "tls")
+        house.kill()
+        yield house
+
+
+def lines_of(result, status=0):
+    assert result.returncode == status, result
+    assert "Traceback" not in result.stderr
+    return result.stdout.splitlines()
+
+
+def test_in_a_pipe_each_name_has_one_line_of_columns_and_trouble_comes_first(house):
+    summary, *rows = lines_of(house.run("status"))
+    assert summary.startswith(
+        f"1 of 4 names has no working certificate, 1 more is not well. {API}: no certificate (ControlError)"
+    )
+    cells = [re.split(r" {2,}", row) for row in rows]
+    assert [row[:3] for row in cells] == [
+        ["bad", API, "failed"],
+        ["warning", WIKI, "waiting"],
+        ["good", BOX, "issued"],
+        ["good", SHOP, "issued"],
+    ]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d in 8\d days", cells[2][3])
+    assert "the DNS provider is away" in cells[0][5]
+    assert "https://status.tailscale.com" in cells[0][5]
+    assert "\x1b" not in "".join(rows)
+
+
+def test_json_is_what_the_service_serves(house):
+    report = from_json(house.run("status", "--json").stdout.encode(), StatusReport)
+    assert (report.source, report.level) == (Source.SERVICE, Level.BAD)
+    assert [each.name for each in report.domains] == [API, WIKI, BOX, SHOP]
+
+
+def test_one_name_is_told_with_everything(house):
+    text = house.run("status", "box").stdout
+    certificate = house.report("box").certificate
+    for part in (BOX, "State: issued; next attempt", certificate.fingerprint, certificate.serial_number):
+        assert part in text
+    for label in ("Valid", "Issuer", "Due", "Attempts", "Success", "Runway", "Target"):
+        assert f" {label}: " in text
+    assert "Hook wrote: told of it" in text
+    assert re.search(r"✓ \d{4}-\d\d-\d\d \d\d:\d\d:\d\d  issue +issued", text)
+
+
+def test_one_that_fails_is_told_with_meaning_and_remedy(house):
+    text = house.run("status", API.upper()).stdout
+    assert re.search(r"^ +Failure: ControlError: SetDNS .*the DNS provider is away$", text, re.MULTILINE)
+    assert "Meaning: Tailscale's control server did not publish" in text
+    assert "Remedy: Usually passes by itself; look at https://status.tailscale.com" in text
+    assert "Failures: 1 in a row" in text
+
+
+def test_one_name_as_json_has_its_history(house):
+    detail = from_json(house.run("status", "shop", "--json").stdout.encode(), DomainDetail)
+    assert (detail.domain.name, detail.events[0].outcome) == (SHOP, "issued")
+
+
+def test_an_unknown_name_is_told_with_the_nearest(house):
+    result = house.run("status", "bxo.tail1234.ts.net")
+    assert lines_of(result, status=1) == []
+    assert result.stderr == (f"tscert-trio: no certificate is kept for bxo.tail1234.ts.net. Is it {BOX}?\n")
+
+
+def test_to_watch_takes_a_terminal(house):
+    result = house.run("status", "--watch")
+    assert result.returncode == 2
+    assert "--watch is for terminals" in result.stderr
+
+
+def test_asking_the_service_loads_neither_trio_nor_httpx_nor_cryptography(house):
+    code = """
+import sys
+from tscert_trio.cli import main
+for arguments in (["status"], ["status", "box"], ["status", "--check"], ["events"], ["renew", "box"]):
+    main(arguments)
+print([name for name in ("trio", "httpx", "cryptography", "rich") if name in sys.modules])
+"""
+    result = house.run_code(code)
+    assert result.stdout.splitlines()[-1] == "[]", result
+
+
+def test_a_dead_service_is_told_from_its_journal(ruin):
+    result = ruin.run("status")
+    summary, *rows = lines_of(result)
+    assert summary.startswith("The service does not run. What it knew last: 1 of 3 names has no")
+    assert [re.split(r" {2,}", row)[:3] for row in rows] == [
+        ["bad", API, "unknown"],
+        ["notice", WIKI, "unknown"],
+        ["good", BOX, "unknown"],
+    ]
+    assert "the DNS provider is away" in rows[0]
+    assert "nothing is tried while the service does not run" in rows[0]
+    (line,) = result.stderr.splitlines()
+    assert "no service listens on" in line
+    assert "systemctl start tscert-trio" in line
+
+
+def test_one_name_of_a_dead_service_has_its_history_and_deliveries(ruin):
+    text = ruin.run("status", "box").stdout
+    assert "Source: the journal: the service does not answer" in text
+    assert "State: unknown\n" in text
+    assert re.search(r"Target: .*/tls\n +written since .*; done\n", text)
+    assert "issue  " in text
+    detail = from_json(ruin.run("status", "box", "--json").stdout.encode(), DomainDetail)
+    assert (detail.source, detail.domain.state) == (Source.JOURNAL, "unknown")
+
+
+def test_names_that_left_are_not_told_of_a_dead_service():
+    with open_house("box", "shop") as house:
+        house.start(BOX, SHOP)
+        house.service.end()
+        house.start(BOX)
+        house.kill()
+        report = from_json(house.run("status", "--json").stdout.encode(), StatusReport)
+        assert [each.name for each in report.domains] == [BOX]
+        assert report.level is Level.WARNING
+
+
+def test_a_service_without_a_status_socket_is_told_from_its_journal():
+    with open_house("box", "api") as house:
+        house.ask_sandbox("POST", "faults", AWAY | {"domain": API, "count": 1000})
+        house.start(BOX, API)
+        summary, bad, _good = lines_of(house.run("status", "--status-socket", "none"))
+        number = house.service.child.pid
+        assert summary.startswith(
+            f"The service runs (process {number}), but does not answer on its status socket"
+        )
+        assert re.search(r"  in (5\d seconds|1 minute)  ", bad)
+
+
+def test_without_service_and_journal_nothing_is_known(tmp_path, house):
+    result = house.run("status", "--status-socket", tmp_path / "s", "--state", tmp_path / "state")
+    assert lines_of(result, status=1) == []
+    (line,) = result.stderr.splitlines()
+    assert "no service listens on" in line
+    assert "there is no journal in" in line
+
+
+def test_who_may_neither_ask_nor_read_is_told_both(ruin):
+    state = ruin.folder / "state"
+    before = state.stat().st_mode
+    state.chmod(0o700 if os.geteuid() == 0 else 0)
+    try:
+        result = run_as_stranger(ruin, "status")
+    finally:
+        state.chmod(before)
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert re.search("no service listens on|this user may not ask the service on", line)
+    assert "may not be read by this user" in line
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "begin"),
+    [
+        ([], 2, "CRITICAL - 1 of 4 names has no"),
+        (["--warn", "5 parsecs"], 3, "UNKNOWN - --warn and --crit: '5 parsecs' is no duration"),
+        (["--warn", "1d", "--crit", "2d"], 3, "UNKNOWN - --crit is longer than --warn"),
+        (["--wat"], 3, "UNKNOWN - tscert-trio"),
+        (["box"], 3, "UNKNOWN - --check is about all names"),
+        (
+            ["--state", ":memory:", "--status-socket", "none"],
+            3,
+            "UNKNOWN - the status socket is switched off",
+        ),
+    ],
+)
+def test_a_check_is_one_line_and_an_exit_status(house, options, status, begin):
+    result = house.run("status", "--check", *options)
+    (line,) = lines_of(result, status)
+    assert line.startswith(begin)
+    assert result.stderr == ""
+
+
+def test_a_check_of_names_that_are_well_depends_on_the_days_that_are_left():
+    with open_house("box", "shop") as house:
+        house.start(BOX, SHOP)
+        (line,) = lines_of(house.run("status", "--check"))
+        assert re.fullmatch(
+            r"OK - Both names are well\. \| good=2;;;0 notice=0;;;0 warning=0;;;0 bad=0;;;0 "
+            r"'\w+\.tail1234\.ts\.net'=90\.00;14:;3: '\w+\.tail1234\.ts\.net'=90\.00;14:;3:",
+            line,
+        )
+        (line,) = lines_of(house.run("status", "--check", "--warn", "91d"), 1)
+        assert re.match(r"WARNING - \w+\.tail1234\.ts\.net and 1 more: 90\.0 days left\. Both", line)
+        (line,) = lines_of(house.run("status", "--check", "--warn", "92d", "--crit", "91d"), 2)
+        assert line.startswith("CRITICAL - ")
+        house.kill()
+        (line,) = lines_of(house.run("status", "--check"), 1)
+        assert line.startswith(
+            "WARNING - The service does not run. What it knew last: Both names are well. | "
+        )
+
+
+# Of reports that are made up.
+
+
+@pytest.fixture
+def report(house):
+    """How everything is, at a time when the good names have 90 days left."""
+    return house.client.status()
+
+
+def make(report, level, **changes):
+    return attrs.evolve(report, level=level, domains=(), counts={"good": 0}, summary="so it is", **changes)
+
+
+@pytest.mark.parametrize(
+    ("level", "is_told", "expected"),
+    [
+        (Level.GOOD, True, CheckStatus.OK),
+        (Level.NOTICE, True, CheckStatus.OK),
+        (Level.NOTICE, False, CheckStatus.UNKNOWN),
+        (Level.WARNING, False, CheckStatus.WARNING),
+        (Level.BAD, True, CheckStatus.CRITICAL),
+    ],
+)
+def test_a_level_has_a_status_of_a_check(report, level, is_told, expected):
+    days = timedelta(days=3), timedelta(days=1)
+    status, line = check(make(report, level, is_told=is_told), warn=days[0], crit=days[1])
+    assert (status, line) == (expected, f"{expected.name} - so it is | good=0;;;0")
+
+
+def test_a_check_has_data_of_a_sensible_number_of_names_and_no_stray_bar(report):
+    box = next(each for each in report.domains if each.name == BOX)
+    many = tuple(attrs.evolve(box, name=f"n{number}.ts.net") for number in range(100))
+    line = check(
+        attrs.evolve(report, domains=many, summary="a|b\x1b[2J\n"), warn=timedelta(1), crit=timedelta(1)
+    )[1]
+    assert line.count("|") == 1
+    assert line.count(".ts.net'=") == 20
+    assert line.isprintable()
+
+
+def test_a_table_is_as_wide_as_the_terminal_and_leaves_out_dates_before_it_breaks(report):
+    wide = "".join(line.text for line in table(report, 80))
+    assert re.search(r"\d{4}-\d\d-\d\d in 8\d days", wide)
+    narrow = "".join(line.text for line in table(report, 65))
+    assert re.search(r"  in 8\d days", narrow)
+    assert not re.search(r"\d{4}-\d\d-\d\d in 8\d days", narrow)
+
+
+def test_without_names_there_is_only_the_sentence(report):
+    empty = attrs.evolve(report, domains=(), summary="No name wants a certificate.")
+    assert list(plain_table(empty)) == ["No name wants a certificate."]
+    assert [line.text for line in table(empty, 80) if line.text] == ["No name wants a certificate."]
+
+
+def test_reports_of_a_newer_service_are_understood(house):
+    fields = json.loads(house.client.fetch("/api/v1/status"))
+    fields["news"] = fields["domains"][0]["news"] = {"a": 1}
+    assert from_json(json.dumps(fields).encode(), StatusReport).domains[0].name == API

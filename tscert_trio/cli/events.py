@@ -1,0 +1,109 @@
+"""Show what has happened: attempts and steps of deliveries, the newest last.
+
+Where the service does not answer, its journal tells. Exit status: 0 it was shown, 1 nothing is known, 2 the
+command line makes no sense.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from ..errors import NoStatusServiceError
+from ..status.finding import find_name
+from ..status.wire import to_json
+from .events_table import event_lines
+from .standing import add_socket, add_state, ask, find_service, read_events, read_report
+from .terminal import show
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+    from typing import NoReturn
+
+    from ..status.client import StatusClient
+    from ..status.history import Event, EventList
+
+__all__ = ["add_arguments", "command"]
+
+_POLL_SECONDS = 1
+_AT_ONCE = 1000
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the command."""
+    parser.add_argument("name", metavar="NAME", nargs="?", help="of this name only; its first part may do")
+    parser.add_argument(
+        "-n", dest="count", metavar="NUMBER", type=_count, default=20, help="how many (default: 20)"
+    )
+    parser.add_argument("-f", dest="follows", action="store_true", help="and those to come, until Ctrl-C")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    add_socket(parser)
+    add_state(parser)
+    parser.set_defaults(command=command)
+
+
+def command(options: argparse.Namespace) -> int:
+    """Show them; return the exit status."""
+    if options.follows:
+        _follow(options, find_service(options))
+
+    def from_service(client: StatusClient) -> EventList:
+        return client.events(limit=options.count, domain=_name(options, client))
+
+    def from_journal(folder: Path) -> EventList:
+        name = None
+        if options.name is not None:
+            name = find_name(options.name, [each.name for each in read_report(folder).domains])
+        return read_events(folder, name, options.count)
+
+    _print(ask(options, from_service, from_journal).events, options)
+    return 0
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) <= _AT_ONCE):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to {_AT_ONCE}")
+    return int(text)
+
+
+def _name(options: argparse.Namespace, client: StatusClient) -> str | None:
+    if options.name is None:
+        return None
+    return find_name(options.name, [each.name for each in client.status().domains])
+
+
+def _follow(options: argparse.Namespace, client: StatusClient) -> NoReturn:
+    """Show what happens; a service that restarts is waited for."""
+    name = _name(options, client)
+    events = client.events(limit=options.count, domain=name).events
+    width, is_away = 0, False
+    after: str | None = None
+    while True:
+        width = max([width, *(len(each.domain) for each in events)])
+        _print(events, options, width)
+        after = events[-1].id if events else after
+        time.sleep(_POLL_SECONDS)
+        try:
+            events = client.events(limit=_AT_ONCE, after=after, domain=name).events
+        except NoStatusServiceError as exc:
+            events = ()
+            if not is_away:
+                print(f"tscert-trio: {str(exc).rstrip('.')}; waiting for it", file=sys.stderr)
+            is_away = True
+        else:
+            if is_away:
+                print("tscert-trio: the service is back", file=sys.stderr)
+            is_away = False
+
+
+def _print(events: Sequence[Event], options: argparse.Namespace, width: int = 0) -> None:
+    if options.json:
+        for each in events:
+            print(json.dumps(json.loads(to_json(each)), ensure_ascii=False))
+    elif events:
+        show(event_lines(events, with_name=True, name_width=width))
+    sys.stdout.flush()

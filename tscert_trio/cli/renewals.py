@@ -1,0 +1,168 @@
+"""A renewal that a person asked for: when it is over, and what came of it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from ..status.wire import to_plain
+from ..status.words import in_time, moment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from ..status.report import CertificateReport, DeliveryReport, DomainReport, Trouble
+
+__all__ = ["Renewal"]
+
+_BUSY = {"queued", "requesting"}
+_DOING = {
+    "queued": "waits until others are done",
+    "requesting": "asked tailscaled; a new certificate takes 5 to 60 s",
+}
+_STALE_SECONDS = 2
+"""For so long a state may be that from before the question."""
+_DELIVERY_SECONDS = 60
+"""For so long a delivery is waited for that says nothing."""
+_TRIED_AT_ONCE = timedelta(seconds=2)
+
+
+@attrs.define(eq=False)
+class Renewal:
+    """One name that was asked for.
+
+    Args:
+        before: how it was.
+        is_forced: whether a new certificate is wanted in any case.
+    """
+
+    before: DomainReport
+    is_forced: bool
+    asked_at: datetime | None = None
+    outcome: str | None = None
+    """``renewed``, ``issued``, ``not due``, ``failed``, ``not delivered``, ``waiting``, ``limited`` or
+    ``gone``; ``None`` while it is not over."""
+    doing: str = "asked the service"
+    """What is going on."""
+    _after: DomainReport | None = None
+    _text: str = ""
+    _trouble: Trouble | None = None
+    _over_since: float | None = None
+
+    @property
+    def name(self) -> str:
+        """Of what it is."""
+        return self.before.name
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is nothing more to wait for."""
+        return self.outcome is not None
+
+    @property
+    def is_good(self) -> bool:
+        """Whether it ended well."""
+        return self.outcome in {"renewed", "issued", "not due"}
+
+    def see(self, report: DomainReport | None, seconds: float) -> str | None:
+        """Take note of how the name is now; return what is going on, where that is news.
+
+        Args:
+            report: how it is; ``None`` where no certificate is kept for it any more.
+            seconds: since it was asked for.
+        """
+        if report is None:
+            self.outcome, self._text = "gone", "is no longer wanted, so no certificate is kept for it"
+            return None
+        self._after = report
+        is_answered = (
+            report.last_attempt_at is not None
+            and self.asked_at is not None
+            and report.last_attempt_at >= self.asked_at
+        )
+        if report.state in {"waiting", "limited"} and (is_answered or seconds >= _STALE_SECONDS):
+            self._waits(report)
+        elif is_answered and report.state not in _BUSY:
+            self._ended(report, seconds)
+        doing = self.doing
+        if not self.is_over:
+            self.doing = _DOING.get(report.state, self.doing)
+        return self.doing if self.doing != doing else None
+
+    def told(self) -> Iterator[str]:
+        """Yield lines that tell what came of it."""
+        yield f"{self.name}: {self._text}"
+        if self._trouble is not None:
+            yield f"  {self._trouble.meaning}"
+            yield f"  {self._trouble.remedy}"
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what came of it, as JSON holds it."""
+        return {
+            "name": self.name,
+            "asked_at": to_plain(self.asked_at),
+            "outcome": self.outcome,
+            "ok": self.is_good,
+            "text": self._text or None,
+            "domain": to_plain(self._after),
+        }
+
+    def _waits(self, report: DomainReport) -> None:
+        self.outcome, self._trouble = report.state, report.trouble
+        if report.state == "limited":
+            until = report.limited_until or report.next_attempt_at
+            when = f" until {moment(until)} ({in_time(until, self._now)})" if until is not None else ""
+            self._text = f"has to wait for {report.limit}{when}; it is asked for then by itself"
+        else:
+            why = f": {report.trouble.text}" if report.trouble is not None else ""
+            self._text = f"waits to become one of this node's CertDomains{why}"
+
+    def _ended(self, report: DomainReport, seconds: float) -> None:
+        new, old = report.certificate, self.before.certificate
+        is_new = new is not None and (old is None or new.fingerprint != old.fingerprint)
+        if report.trouble is not None:
+            self.outcome, self._trouble = "failed", report.trouble
+            until = (
+                f"; the present certificate is {_until(new, self._now)}" if report.is_ready and new else ""
+            )
+            self._text = f"failed ({report.trouble.kind}): {report.trouble.text.rstrip('.')}{until}"
+            return
+        self._over_since = seconds if self._over_since is None else self._over_since
+        if self._is_delivering(report) and seconds - self._over_since < _DELIVERY_SECONDS:
+            self.doing = "has it, and brings it to its targets"
+            return
+        verb = ("renewed" if old is not None else "issued") if is_new else "not due"
+        text = f"{verb}: {_until(new, self._now)}" if new is not None else verb
+        if not (is_new or self.is_forced):
+            text += "; --force orders a new one all the same"
+        self.outcome, self._text = verb, text
+        failed = next((each for each in report.deliveries if each.trouble is not None), None)
+        if failed is not None:
+            self.outcome, self._trouble = "not delivered", failed.trouble
+            self._text = f"{text}; but {failed.target}: {failed.summary}"
+
+    def _is_delivering(self, report: DomainReport) -> bool:
+        return any(self._is_tried(each) for each in report.deliveries)
+
+    def _is_tried(self, delivery: DeliveryReport) -> bool:
+        """Return whether a delivery is still under way: it has not been done, nor failed since."""
+        if delivery.is_done and delivery.is_current:
+            return False
+        if delivery.trouble is None or delivery.next_attempt_at is None:
+            return True
+        assert self.asked_at is not None
+        return delivery.next_attempt_at <= self.asked_at + _TRIED_AT_ONCE
+
+    @property
+    def _now(self) -> datetime:
+        """Return about what time it is by the service's clock."""
+        assert self.asked_at is not None
+        last = self._after.last_attempt_at if self._after is not None else None
+        return self.asked_at if last is None else max(self.asked_at, last)
+
+
+def _until(certificate: CertificateReport, now: datetime) -> str:
+    return f"valid until {moment(certificate.not_after)} ({in_time(certificate.not_after, now)})"

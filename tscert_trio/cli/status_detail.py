@@ -1,0 +1,127 @@
+"""Everything about one name. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..status.report import Source
+from ..status.words import in_time, moment, span
+from .events_table import event_lines
+from .terminal import MARKS, STYLES, Line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from ..status.history import DomainDetail
+    from ..status.report import CertificateReport, DeliveryReport, DomainReport, Trouble
+
+__all__ = ["detail"]
+
+_LABEL_WIDTH = 11
+_RUNWAY_ENOUGH = 999
+_EVENTS = 10
+_ISSUED = {"issued", "found"}
+
+
+def detail(found: DomainDetail) -> list[Line]:
+    """Return all that is known of a name, a label before each."""
+    domain, now = found.domain, found.at
+    head = f"{domain.name}: {domain.summary}"
+    lines = [Line(head, "bold", f"{MARKS[domain.level]} ", STYLES[domain.level])]
+    if found.source is Source.JOURNAL:
+        text = "the journal: the service does not answer"
+        lines.append(_row("Source", text, "yellow"))
+    lines.append(_row("State", _state(domain, now)))
+    lines += [*_trouble(domain.trouble)]
+    if domain.harmless_until is not None:
+        lines.append(_row("Harmless", f"until {_when(domain.harmless_until, now)}"))
+    lines += _certificate(domain.certificate, now)
+    lines += _attempts(domain, now)
+    for delivery in domain.deliveries:
+        lines += _delivery(delivery, now)
+    count = len(found.certificates)
+    if count > 1:
+        lines.append(_row("Before", f"{count - 1} more certificate{'s' if count > 2 else ''} in 400 days"))
+    events = found.events[-_EVENTS:]
+    return [*lines, Line(""), *event_lines(events, with_name=False)] if events else lines
+
+
+def _row(label: str, text: str, style: str = "") -> Line:
+    return Line(text, style, f"{label:>{_LABEL_WIDTH}}: " if label else " " * (_LABEL_WIDTH + 2), "bold")
+
+
+def _when(at: datetime, now: datetime) -> str:
+    return f"{moment(at)} ({in_time(at, now)})"
+
+
+def _state(domain: DomainReport, now: datetime) -> str:
+    parts = [domain.state]
+    if domain.limit is not None and domain.limited_until is not None:
+        parts.append(f"waits for {domain.limit} until {_when(domain.limited_until, now)}")
+    if domain.next_attempt_at is not None:
+        parts.append(f"next attempt {_when(domain.next_attempt_at, now)}")
+    return "; ".join(parts)
+
+
+def _certificate(certificate: CertificateReport | None, now: datetime) -> Iterator[Line]:
+    if certificate is None:
+        yield _row("Certificate", "none")
+        return
+    life = span(certificate.not_after - certificate.not_before)
+    yield _row("Certificate", ", ".join(certificate.names))
+    begin = moment(certificate.not_before)
+    yield _row("Valid", f"{begin} to {_when(certificate.not_after, now)}, {life} in all")
+    yield _row("Issuer", certificate.issuer)
+    yield _row("Serial", certificate.serial_number)
+    yield _row("SHA-256", certificate.fingerprint)
+    yield _row("Due", f"{_when(certificate.due_at, now)}: {certificate.due_reason}")
+    if (window := certificate.window) is not None:
+        url = f", {window.explanation_url}" if window.explanation_url else ""
+        yield _row("Window", f"{moment(window.start)} to {moment(window.end)}, as the CA suggests{url}")
+
+
+def _attempts(domain: DomainReport, now: datetime) -> Iterator[Line]:
+    last = f"last {_when(domain.last_attempt_at, now)}" if domain.last_attempt_at else "none remembered"
+    count = f"{domain.attempts} since the start, " if domain.attempts else ""
+    yield _row("Attempts", f"{count}{last}")
+    if domain.last_success_at is not None:
+        yield _row("Success", f"last {_when(domain.last_success_at, now)}")
+    if domain.failures:
+        yield _row("Failures", f"{domain.failures} in a row")
+    if domain.certificate is not None:
+        number = "plenty of" if domain.runway >= _RUNWAY_ENOUGH else str(domain.runway)
+        yield _row("Runway", f"{number} attempts before the certificate ends")
+
+
+def _trouble(trouble: Trouble | None) -> Iterator[Line]:
+    if trouble is not None:
+        yield _row("Failure", f"{trouble.kind}: {trouble.text}", "red")
+        yield _row("Meaning", trouble.meaning)
+        yield _row("Remedy", trouble.remedy)
+
+
+def _delivery(delivery: DeliveryReport, now: datetime) -> Iterator[Line]:
+    state = "done" if delivery.is_done else f"the last step is: {delivery.goal}"
+    yield Line(delivery.target, "bold", f"{'Target':>{_LABEL_WIDTH}}: ", "bold")
+    text = f"{delivery.state} since {_when(delivery.since, now)}; {state}"
+    yield _row(
+        "", f"{text}{'' if delivery.is_current else '; of an older certificate'}", STYLES[delivery.level]
+    )
+    if delivery.served is not None:
+        yield _row("", f"the probe saw last: {delivery.served} certificate".replace("none ", "no "))
+    if delivery.checked_at is not None:
+        yield _row("", f"looked at last {_when(delivery.checked_at, now)}")
+    if delivery.trouble is not None:
+        yield _row("Failure", delivery.trouble.text, "red")
+        yield _row("Meaning", delivery.trouble.meaning)
+        yield _row("Remedy", delivery.trouble.remedy)
+        if delivery.next_attempt_at is not None:
+            yield _row(
+                "", f"{delivery.failures} in a row; next attempt {_when(delivery.next_attempt_at, now)}"
+            )
+    for warning in delivery.warnings:
+        yield _row("Warning", warning, "yellow")
+    if delivery.output:
+        for number, line in enumerate(delivery.output.splitlines()):
+            yield _row("Hook wrote" if number == 0 else "", line)

@@ -1,0 +1,115 @@
+"""All names as a table. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..status.report import Level
+from ..status.words import in_time, moment
+from .terminal import MARKS, STYLES, Line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
+
+    from ..status.report import DomainReport, StatusReport, Trouble
+
+__all__ = ["plain_table", "table"]
+
+_NAME, _FACTS = "NAME", ("STATE", "VALID UNTIL", "NEXT ATTEMPT")
+_GAP = "  "
+_INDENT = "   "
+
+
+def table(report: StatusReport, width: int) -> list[Line]:
+    """Return a table for people, with what is wrong and what to do under each name that is not well.
+
+    Args:
+        report: how everything is.
+        width: of the terminal, in columns.
+    """
+    lines = [Line(report.summary, STYLES[report.level]), Line("")]
+    if report.tailscaled is not None and report.tailscaled.trouble is not None:
+        lines += [*_notes(report.tailscaled.trouble), Line("")]
+    if report.domains:
+        lines += _rows(report, width)
+    return lines
+
+
+def _rows(report: StatusReport, width: int) -> Iterator[Line]:
+    facts = [_facts(each, report.at, with_date=True) for each in report.domains]
+    names = [each.name for each in report.domains]
+    if max(map(len, names)) > _room(facts, width):
+        facts = [_facts(each, report.at, with_date=False) for each in report.domains]
+    room = _room(facts, width)
+    name_width = max([len(_NAME), *(len(name) for name in names if len(name) <= room)])
+    heads, *padded = (_GAP.join(cells).rstrip() for cells in _padded([_FACTS, *facts]))
+    yield Line(f"{_NAME:<{name_width}}{_GAP}{heads}", "bold", _INDENT)
+    for domain, cells in zip(report.domains, padded, strict=True):
+        mark, style, name = f"{MARKS[domain.level]}  ", STYLES[domain.level], domain.name
+        if len(name) > name_width:
+            yield Line(name, "", mark, style)
+            mark, name = _INDENT, ""
+        yield Line(f"{name:<{name_width}}{_GAP}{cells}", "", mark, style)
+        if domain.level.rank >= Level.WARNING.rank:
+            yield from _why(domain)
+
+
+def _room(facts: Sequence[Sequence[str]], width: int) -> int:
+    """Return how wide names can be."""
+    return width - len(_INDENT) - len(_GAP) - len(_GAP.join(_padded([_FACTS, *facts])[0]))
+
+
+def plain_table(report: StatusReport) -> Iterator[str]:
+    """Yield the sentence, and one line a name: columns stand two spaces apart or more, nothing is cut."""
+    yield report.summary
+    rows = [
+        (domain.level.value, domain.name, *_facts(domain, report.at, with_date=True), _why_on_a_line(domain))
+        for domain in report.domains
+    ]
+    yield from (_GAP.join(cells) for cells in _padded(rows))
+
+
+def _facts(domain: DomainReport, now: datetime, *, with_date: bool) -> tuple[str, ...]:
+    certificate, at = domain.certificate, domain.limited_until or domain.next_attempt_at
+    end = "none"
+    if certificate is not None:
+        date = f"{certificate.not_after.astimezone():%Y-%m-%d} " if with_date else ""
+        end = f"{date}{in_time(certificate.not_after, now)}"
+    return domain.state, end, "-" if at is None else in_time(at, now)
+
+
+def _padded(rows: Sequence[Sequence[str]]) -> list[list[str]]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in rows]
+
+
+def _why(domain: DomainReport) -> Iterator[Line]:
+    yield Line(domain.summary, STYLES[domain.level], _INDENT)
+    if domain.trouble is not None:
+        yield from _notes(domain.trouble)
+    for delivery in domain.deliveries:
+        if delivery.level.rank >= Level.WARNING.rank:
+            text = f"{delivery.target}: {delivery.summary}"
+            if text != domain.summary:
+                yield Line(text, STYLES[delivery.level], _INDENT)
+            if delivery.trouble is not None:
+                yield Line(delivery.trouble.remedy, "", f"{_INDENT}→ ")
+    if domain.harmless_until is not None:
+        yield Line(f"harmless until {moment(domain.harmless_until)}", "", _INDENT)
+
+
+def _notes(trouble: Trouble) -> Iterator[Line]:
+    yield Line(trouble.text, "", _INDENT)
+    yield Line(trouble.meaning, "", _INDENT)
+    yield Line(trouble.remedy, "", f"{_INDENT}→ ")
+
+
+def _why_on_a_line(domain: DomainReport) -> str:
+    if domain.level.rank < Level.WARNING.rank:
+        return ""
+    parts = [domain.summary]
+    if domain.trouble is not None:
+        parts += [domain.trouble.text, domain.trouble.meaning, domain.trouble.remedy]
+    parts += [each.trouble.remedy for each in domain.deliveries if each.trouble is not None]
+    return " ".join(f"{part.rstrip('.')}." for part in parts)
