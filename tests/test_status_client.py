@@ -165,6 +165,14 @@ def test_who_hangs_up_does_not_answer():
         client.status()
 
 
+def test_who_is_asked_by_too_many_does_not_answer():
+    with (
+        impostor(http(503, "too many connections, try again")) as client,
+        pytest.raises(NoStatusServiceError, match="too many others"),
+    ):
+        client.status()
+
+
 def test_who_never_answers_is_given_up(monkeypatch):
     monkeypatch.setattr(client_module, "_TIMEOUT_SECONDS", 0.2)
     with impostor(None) as client, pytest.raises(NoStatusServiceError, match="does not answer within"):

@@ -181,6 +181,9 @@ class StatusClient:
             fields = json.loads(data)
             return StatusServiceError(str(fields["error"]), remedy=str(fields["remedy"]), status=status)
         except (ValueError, LookupError, TypeError, RecursionError):
+            if status == 503:
+                text = f"the service on {self.path} is being asked by too many others"
+                return NoStatusServiceError(text, remedy="Ask again in a moment.", status=status)
             return self._strange(f"status {status} and no JSON", status=status)
 
     def _strange(self, what: str, *, status: int | None = None) -> StatusServiceError:
