@@ -80,6 +80,10 @@ state = "/var/lib/x"
 ca_directory = "https://ca.example/directory"
 no_ari = true
 ca_limits = "none"
+status_socket = "/run/s"
+status_group = "adm"
+listen = "9410"
+allowed_hosts = ["box.tail1234.ts.net"]
 log_format = "json"
 log_level = "debug"
 """
@@ -134,6 +138,7 @@ def test_every_setting_can_be_in_the_file_under_its_name_with_underscores(load, 
     assert settings.domains == ("a.ts.net", "b.ts.net")
     assert (settings.only, settings.exclude) == (("*.a", "*.b"), ("*.c",))
     assert (settings.retry_factor, settings.retry_max) == (10, timedelta(hours=3))
+    assert (settings.listen, settings.allowed_hosts) == ("127.0.0.1:9410", ("box.tail1234.ts.net",))
 
 
 def test_the_environment_goes_before_the_file_and_the_command_line_before_both(load):
@@ -365,7 +370,7 @@ def test_a_fault_of_toml_is_told_with_its_line(faults):
         ('state = "a\\u0000b"', "state: has a null character in it"),
         ("retry_mx = 3", "retry_mx: is no setting; do you mean retry_max?"),
         ("retry-max = 3", "retry-max: is no setting; do you mean retry_max?"),
-        ('"a b" = 3', "'a b': is no setting; there are ca_directory, "),
+        ('"a b" = 3', "'a b': is no setting; there are allowed_hosts, ca_directory, "),
         ('config = "/x"', "config: a configuration file cannot name another"),
         ('reload = "x"', "reload: belongs to a target; write [[targets]], and reload under it"),
         ("target = 3", "target: is no setting; do you mean targets?"),

@@ -144,7 +144,7 @@ async def test_over_tcp_an_unknown_name_is_not_answered_to(autojump_clock, start
     answer = await service.get_by_tcp(path, host="evil.example:80")
     assert answer.status == 421
     assert "evil.example" in answer.json["error"]
-    assert "--allowed-host" in answer.json["remedy"]
+    assert "--allowed-hosts" in answer.json["remedy"]
 
 
 async def test_a_name_that_is_allowed_is_answered_to(autojump_clock, start):

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
         UnreachableError,
         ValidationError,
     )
-    from .journal import Attempt, Journal
+    from .journal import Attempt, DeliveryEvent, Journal
     from .localapi import FetchedServeConfig, LocalAPI, LocalClient, Status
     from .opening import open_cert_manager
     from .schedule import (
@@ -74,6 +74,7 @@ if TYPE_CHECKING:
         DomainState,
         DomainStatistics,
         LimitStatistics,
+        RequestStatistics,
     )
     from .target_settings import (
         FileSettings,
@@ -104,6 +105,7 @@ __all__ = [
     "Clock",
     "ConnectionLostError",
     "ControlError",
+    "DeliveryEvent",
     "DeliveryState",
     "DeliveryStatistics",
     "DomainFilter",
@@ -136,6 +138,7 @@ __all__ = [
     "RenewalInfoError",
     "RenewalInfoSource",
     "RenewalWindow",
+    "RequestStatistics",
     "RetryPolicy",
     "Scope",
     "ServeConfig",
@@ -196,7 +199,7 @@ _MODULES = {
         "UnreachableError",
         "ValidationError",
     ),
-    ".journal": ("Attempt", "Journal"),
+    ".journal": ("Attempt", "DeliveryEvent", "Journal"),
     ".localapi": ("FetchedServeConfig", "LocalAPI", "LocalClient", "Status"),
     ".opening": ("open_cert_manager",),
     ".schedule": (
@@ -216,6 +219,7 @@ _MODULES = {
         "DomainState",
         "DomainStatistics",
         "LimitStatistics",
+        "RequestStatistics",
     ),
     ".target_settings": (
         "FileSettings",

@@ -300,7 +300,7 @@ OPTIONS = (
         "127.0.0.1, such as 9410",
     ),
     Option(
-        field="allowed_hosts", flag="--allowed-host", metavar="NAME", is_list=True, parse=_parse_list,
+        field="allowed_hosts", flag="--allowed-hosts", metavar="NAME", is_list=True, parse=_parse_list,
         help="name by which browsers reach that, besides localhost and addresses; * for any",
     ),
     Option(

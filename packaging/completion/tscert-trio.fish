@@ -47,7 +47,7 @@ function _shtab_tscert_trio_using
 end
 
 set -g _shtab_tscert_trio_commands run status renew events config 'config check' 'config show' doctor plan cert sandbox
-set -g _shtab_tscert_trio_opts_with_value --allowed-host --ca-directory --ca-limits --ca-port --cert-domain --cert-file --config --crit --files --hook --issue-timeout --key-file --listen --log-format --log-level --min-validity --not --only --poll-interval --probe --refresh-interval --reload --retry-factor --retry-initial --retry-max --scope --serve-config --socket --state --status-group --status-socket --tailscaled --validity --warn -n
+set -g _shtab_tscert_trio_opts_with_value --allowed-hosts --ca-directory --ca-limits --ca-port --cert-domain --cert-file --config --crit --files --hook --issue-timeout --key-file --listen --log-format --log-level --min-validity --not --only --poll-interval --probe --refresh-interval --reload --retry-factor --retry-initial --retry-max --scope --serve-config --socket --state --status-group --status-socket --tailscaled --validity --warn -n
 
 complete -c tscert-trio -e
 complete -c tscert-trio -f
@@ -80,7 +80,7 @@ complete -c tscert-trio -n '_shtab_tscert_trio_using run' -l probe -x -d 'see th
 complete -c tscert-trio -n '_shtab_tscert_trio_using run' -l status-socket -xka "(__fish_complete_path (commandline -ct))" -d 'where to tell how it stands, to "tscert-trio status" for example; none for nowhere'
 complete -c tscert-trio -n '_shtab_tscert_trio_using run' -l status-group -x -d 'group that may ask there, besides root and the service'"'"'s own user'
 complete -c tscert-trio -n '_shtab_tscert_trio_using run' -l listen -x -d 'tell it over HTTP, too, read only: the page, JSON, metrics and health; without a host on 127.0.0.1, such as 9410'
-complete -c tscert-trio -n '_shtab_tscert_trio_using run' -l allowed-host -x -d 'name by which browsers reach that, besides localhost and addresses; * for any; may be given more than once'
+complete -c tscert-trio -n '_shtab_tscert_trio_using run' -l allowed-hosts -x -d 'name by which browsers reach that, besides localhost and addresses; * for any; may be given more than once'
 complete -c tscert-trio -n '_shtab_tscert_trio_using run' -l log-format -xka "text json" -d 'text or json'
 complete -c tscert-trio -n '_shtab_tscert_trio_using run' -l log-level -xka "debug info warning error" -d 'debug, info, warning, error'
 complete -c tscert-trio -n '_shtab_tscert_trio_using run' -l sandbox -d 'show the main job on a fake tailscaled, in 20 seconds'
@@ -138,7 +138,7 @@ complete -c tscert-trio -n '_shtab_tscert_trio_using config show' -l probe -x -d
 complete -c tscert-trio -n '_shtab_tscert_trio_using config show' -l status-socket -xka "(__fish_complete_path (commandline -ct))" -d 'where to tell how it stands, to "tscert-trio status" for example; none for nowhere'
 complete -c tscert-trio -n '_shtab_tscert_trio_using config show' -l status-group -x -d 'group that may ask there, besides root and the service'"'"'s own user'
 complete -c tscert-trio -n '_shtab_tscert_trio_using config show' -l listen -x -d 'tell it over HTTP, too, read only: the page, JSON, metrics and health; without a host on 127.0.0.1, such as 9410'
-complete -c tscert-trio -n '_shtab_tscert_trio_using config show' -l allowed-host -x -d 'name by which browsers reach that, besides localhost and addresses; * for any; may be given more than once'
+complete -c tscert-trio -n '_shtab_tscert_trio_using config show' -l allowed-hosts -x -d 'name by which browsers reach that, besides localhost and addresses; * for any; may be given more than once'
 complete -c tscert-trio -n '_shtab_tscert_trio_using config show' -l log-format -xka "text json" -d 'text or json'
 complete -c tscert-trio -n '_shtab_tscert_trio_using config show' -l log-level -xka "debug info warning error" -d 'debug, info, warning, error'
 complete -c tscert-trio -n '_shtab_tscert_trio_using; and test $_shtab_tscert_trio_npos -eq 0' -a doctor -d 'Look at everything that certificates depend on, and tell what is wrong and what to do; change nothing.'
@@ -167,7 +167,7 @@ complete -c tscert-trio -n '_shtab_tscert_trio_using doctor' -l probe -x -d 'see
 complete -c tscert-trio -n '_shtab_tscert_trio_using doctor' -l status-socket -xka "(__fish_complete_path (commandline -ct))" -d 'where to tell how it stands, to "tscert-trio status" for example; none for nowhere'
 complete -c tscert-trio -n '_shtab_tscert_trio_using doctor' -l status-group -x -d 'group that may ask there, besides root and the service'"'"'s own user'
 complete -c tscert-trio -n '_shtab_tscert_trio_using doctor' -l listen -x -d 'tell it over HTTP, too, read only: the page, JSON, metrics and health; without a host on 127.0.0.1, such as 9410'
-complete -c tscert-trio -n '_shtab_tscert_trio_using doctor' -l allowed-host -x -d 'name by which browsers reach that, besides localhost and addresses; * for any; may be given more than once'
+complete -c tscert-trio -n '_shtab_tscert_trio_using doctor' -l allowed-hosts -x -d 'name by which browsers reach that, besides localhost and addresses; * for any; may be given more than once'
 complete -c tscert-trio -n '_shtab_tscert_trio_using doctor' -l log-format -xka "text json" -d 'text or json'
 complete -c tscert-trio -n '_shtab_tscert_trio_using doctor' -l log-level -xka "debug info warning error" -d 'debug, info, warning, error'
 complete -c tscert-trio -n '_shtab_tscert_trio_using doctor' -l json -d 'print JSON, for programs'
@@ -197,7 +197,7 @@ complete -c tscert-trio -n '_shtab_tscert_trio_using plan' -l probe -x -d 'see t
 complete -c tscert-trio -n '_shtab_tscert_trio_using plan' -l status-socket -xka "(__fish_complete_path (commandline -ct))" -d 'where to tell how it stands, to "tscert-trio status" for example; none for nowhere'
 complete -c tscert-trio -n '_shtab_tscert_trio_using plan' -l status-group -x -d 'group that may ask there, besides root and the service'"'"'s own user'
 complete -c tscert-trio -n '_shtab_tscert_trio_using plan' -l listen -x -d 'tell it over HTTP, too, read only: the page, JSON, metrics and health; without a host on 127.0.0.1, such as 9410'
-complete -c tscert-trio -n '_shtab_tscert_trio_using plan' -l allowed-host -x -d 'name by which browsers reach that, besides localhost and addresses; * for any; may be given more than once'
+complete -c tscert-trio -n '_shtab_tscert_trio_using plan' -l allowed-hosts -x -d 'name by which browsers reach that, besides localhost and addresses; * for any; may be given more than once'
 complete -c tscert-trio -n '_shtab_tscert_trio_using plan' -l log-format -xka "text json" -d 'text or json'
 complete -c tscert-trio -n '_shtab_tscert_trio_using plan' -l log-level -xka "debug info warning error" -d 'debug, info, warning, error'
 complete -c tscert-trio -n '_shtab_tscert_trio_using plan' -l json -d 'print JSON, for programs'

@@ -71,7 +71,7 @@ class StatusRoutes:
         if not (request.is_local or path in _HOST_EXEMPT):
             host = request.headers.get("host", "")
             if not is_host_allowed(host, self._allowed_hosts):
-                remedy = 'allow it with --allowed-host or allowed_hosts = ["…"], or use the address'
+                remedy = 'allow it with --allowed-hosts or allowed_hosts = ["…"], or use the address'
                 return error(421, f"{host} is no name by which this may be asked", remedy)
         if path in _PLAIN:
             return _PLAIN[path](self._context, request) if method == "GET" else _not_allowed("GET, HEAD")
