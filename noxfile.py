@@ -116,6 +116,6 @@ def httpx2(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """CPU, memory and connections, beside Tailscale's own managers in the same run."""
-    session.install(".", GO)
+    session.install(".", GO, "playwright")
     session.run("python", "bench/build.py")
     session.run("python", "bench/run.py", *session.posargs)

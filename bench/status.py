@@ -10,9 +10,12 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
+import re
+import shutil
 import socket
 import statistics
 import subprocess
+import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -98,6 +101,30 @@ def measure_answers(*, quick: bool) -> Iterator[Line]:
         yield f"metrics of {many:,} names ({size:.1f} MB): ms", "" if quick else "100", f"{took:.1f}"
 
 
+def measure_browser(*, quick: bool) -> Iterator[Line]:
+    """Yield how soon the page can be used in Debian's Chromium, where that and Playwright are."""
+    few = 100 if quick else 1_000
+    what, goal = f"page of {few:,} names, interactive in Chromium: ms", "" if quick else "1,000"
+    chromium = shutil.which("chromium")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        chromium = None
+    if chromium is None:
+        yield what, goal, "not run: needs Playwright, and Debian's chromium"
+        return
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "browser"))
+    from interactive import seconds_to_interactive
+
+    with service(few, "--status-socket", "none", "--listen", "127.0.0.1:0") as (program, _):
+        url = re.findall(r"http://127\.0\.0\.1:\d+/", program.log.read_text())[-1]
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+            took = [seconds_to_interactive(browser.new_page(), url) * 1000 for _ in range(CALLS // 2)]
+            browser.close()
+    yield what, goal, f"{statistics.median(took):.0f}"
+
+
 def ask(script: str | Path, status: Path) -> None:
     """Run the command."""
     command = [script, "status", "--status-socket", status]
@@ -134,4 +161,5 @@ if __name__ == "__main__":
     parser.add_argument("--quick", action="store_true", help="a tenth of the names")
     options = parser.parse_args()
     lines = [*measure_answers(quick=options.quick), *measure_command(), *measure_memory()]
+    lines += measure_browser(quick=options.quick)
     print(json.dumps(lines), flush=True)
