@@ -24,7 +24,7 @@ async def running(nursery):
     def start(source):
         hints = Hints()
         nursery.start_soon(source.run, hints)
-        return source.wanted, hints
+        return source.names.value, hints
 
     return start
 
@@ -233,7 +233,7 @@ async def test_a_node_whose_dns_name_is_no_cert_domain_takes_the_first_one(autoj
             source = NodeName(client)
             nursery.start_soon(source.run, Hints())
             await trio.sleep(1)
-            assert source.wanted.value == {B}
+            assert source.names.value.value == {B}
 
 
 async def test_fixed_names_never_change(autojump_clock, running):

@@ -11,7 +11,7 @@ from statuses import DAY, HOUR, LIFE, NOW, A, B, cert, delivery, domain, statist
 
 from tscert_trio import ControlError, DomainState, LimitStatistics, UnreachableError
 from tscert_trio.delivery_record import DeliveryState
-from tscert_trio.statistics import REQUEST_SECONDS, RequestStatistics
+from tscert_trio.statistics import REQUEST_SECONDS, RequestStatistics, SourceStatistics
 from tscert_trio.status.exposition import negotiate
 from tscert_trio.status.metrics import METRICS, render_metrics
 
@@ -251,6 +251,7 @@ def test_all_that_is_told_is_in_the_table(accept):
         limits=(LimitStatistics(name="n", scope="s", used=1, capacity=2, is_exceeded=False),),
         requests=(RequestStatistics(endpoint="e", count=0, seconds=0, buckets=(0,) * len(REQUEST_SECONDS)),),
         outcomes={("look", "found"): 1},
+        sources=(SourceStatistics(name="s", is_known=True, trouble=None),),
         capability=148,
     )
     body = render_metrics(full, NOW, accept)[0].decode()

@@ -1,6 +1,7 @@
 """The status server of the service, as its clients find it."""
 
 import contextlib
+import json
 import logging
 import os
 import re
@@ -340,3 +341,45 @@ async def test_no_answer_has_a_key(autojump_clock, start, tmp_path):
         "/metrics",
     ):
         assert b"PRIVATE KEY" not in (await service.get(path)).body
+
+
+async def test_a_serve_config_that_cannot_be_read_is_told_and_its_last_good_names_stay(
+    autojump_clock, start, tmp_path
+):
+    """New names in it would be ignored, and nobody would know."""
+    config = tmp_path / "serve.json"
+    config.write_text(json.dumps({"Services": {"svc:b": {"Web": {f"{B}:443": {}}}}}))
+    service = await start(serve_config=config)
+    await trio.sleep(10)
+    report = await service.report()
+    assert (report.level, [source.trouble for source in report.sources]) == (Level.GOOD, [None, None])
+    config.write_text('{"Services":')
+    await trio.sleep(3)
+    report = await service.report()
+    assert report.level is Level.WARNING
+    assert report.summary.startswith(f"{config}: ")
+    assert report.summary.endswith("Both names are well.")
+    assert [source.name for source in report.sources] == [
+        f"the serve config file {config}",
+        "the names given",
+    ]
+    assert str(config) in (await service.get("/")).text
+    assert (
+        f'tscert_source_up{{source="the serve config file {config}"}} 0'
+        in (await service.get("/metrics")).text
+    )
+    assert (await service.get("/readyz")).status == 200
+
+
+async def test_it_is_not_ready_before_every_source_was_read(autojump_clock, start, tmp_path):
+    """Else a serve config that was never read would count as one that wants nothing."""
+    service = await start(serve_config=tmp_path / "missing.json")
+    await trio.sleep(10)
+    answer = await service.get("/readyz")
+    assert answer.status == 503
+    assert answer.text == (
+        f"it is not known what the serve config file {tmp_path}/missing.json wants: cannot read the "
+        f"serve config file {tmp_path}/missing.json: No such file or directory"
+    )
+    report = await service.report()
+    assert (report.is_told, report.level) == (False, Level.WARNING)

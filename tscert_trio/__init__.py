@@ -75,6 +75,7 @@ if TYPE_CHECKING:
         DomainStatistics,
         LimitStatistics,
         RequestStatistics,
+        SourceStatistics,
     )
     from .target_settings import (
         FileSettings,
@@ -146,6 +147,7 @@ __all__ = [
     "SettingsError",
     "SignalSettings",
     "SourceError",
+    "SourceStatistics",
     "StaleCertificateError",
     "StateError",
     "StateFolderHeldError",
@@ -220,6 +222,7 @@ _MODULES = {
         "DomainStatistics",
         "LimitStatistics",
         "RequestStatistics",
+        "SourceStatistics",
     ),
     ".target_settings": (
         "FileSettings",

@@ -11,7 +11,7 @@ from .caretaker import Caretaker
 from .cert_loop import CertLoop, LoopContext
 from .errors import ServeConfigError
 from .schedule import DomainRecord
-from .statistics import CertManagerStatistics, limit_statistics
+from .statistics import CertManagerStatistics, SourceStatistics, limit_statistics
 
 if TYPE_CHECKING:
     import ssl
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .journal import Journal
     from .live_context import LiveContexts
     from .serve_config import ServeConfig
+    from .sources import WantedNames
     from .target_settings import HookSettings, TargetSettings
 
 __all__ = ["CertManager"]
@@ -52,6 +53,7 @@ class CertManager:
         self._records = records
         self._live: LiveContexts | None = None
         self._is_told = False
+        self._sources: Sequence[WantedNames] = ()
         self._noted: frozenset[str] = frozenset()
         self._deliveries: list[DeliveryBook] = []
         self._alerts_told: dict[str, DeliveryRecord] = {}
@@ -106,6 +108,10 @@ class CertManager:
             self._noted = wanted
         self._is_told = True
         self._context.news.give()
+
+    def tell_sources(self, sources: Sequence[WantedNames]) -> None:
+        """Say where the wanted names come from. They are only told about: nothing is asked of them."""
+        self._sources = sources
 
     def renew(self, domain: str, *, force: bool = False) -> None:
         """Ask now, instead of at the end of a backoff; what the CA said, and its limits, stand.
@@ -222,6 +228,12 @@ class CertManager:
             ),
             trouble=cert_domains.trouble,
             is_told=self._is_told,
+            sources=tuple(
+                SourceStatistics(
+                    name=source.name, is_known=source.value.value is not None, trouble=source.trouble
+                )
+                for source in self._sources
+            ),
             capability=self._context.client.capability,
             requests=self._context.client.durations.statistics(),
             outcomes=dict(self._context.outcomes),

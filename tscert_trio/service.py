@@ -107,6 +107,7 @@ async def serve(
             _logger.info("this replica only reads certificates: %s", settings.reader_reason)
         await nursery.start(_serve_status, settings, manager)
         sources = _sources(settings, client)
+        manager.tell_sources([source.names for source in sources])
         task_status.started(manager)
         for source in sources:
             nursery.start_soon(source.run, manager.hints, name=type(source).__name__)
@@ -151,7 +152,9 @@ async def _follow(sources: list[DomainSource], settings: Settings, manager: Cert
     """Give the manager the names that all sources together want, whenever they change."""
     lets_through = settings.domain_filter
     before: frozenset[str] | None = None
-    with compose_values(**{f"source_{n}": source.wanted for n, source in enumerate(sources)}) as all_wanted:
+    with compose_values(
+        **{f"source_{n}": source.names.value for n, source in enumerate(sources)}
+    ) as all_wanted:
         async for by_source in all_wanted.eventual_values():
             known = [names for names in by_source if names is not None]
             wanted = frozenset().union(*known)

@@ -26,6 +26,7 @@ __all__ = [
     "DomainStatistics",
     "LimitStatistics",
     "RequestStatistics",
+    "SourceStatistics",
     "limit_statistics",
 ]
 
@@ -196,6 +197,18 @@ REQUEST_SECONDS = (0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300
 
 
 @attrs.frozen(kw_only=True)
+class SourceStatistics:
+    """One place from which wanted names come."""
+
+    name: str
+    """Of the source, such as ``tailscaled's serve config``."""
+    is_known: bool
+    """Whether it could ever be read. Until then nothing is wanted from it."""
+    trouble: str | None
+    """Why it cannot be read just now; its last good names stay."""
+
+
+@attrs.frozen(kw_only=True)
 class CertManagerStatistics:
     """How all names stand, sorted by name."""
 
@@ -211,12 +224,19 @@ class CertManagerStatistics:
     """Why tailscaled does not tell the CertDomains just now; ``None`` where it does."""
     is_told: bool = True
     """Whether it was told which names are wanted, if only that there are none."""
+    sources: tuple[SourceStatistics, ...] = ()
+    """Where the wanted names come from, as far as somebody has said so."""
     capability: int | None = None
     """``Tailscale-Cap`` of tailscaled, from its newest answer."""
     requests: tuple[RequestStatistics, ...] = ()
     """By endpoint."""
     outcomes: Mapping[tuple[str, str], int] = attrs.field(factory=dict)
     """How many requests ended how since the start: by request (:class:`Request`), and outcome or class."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it is known which names are wanted, from every source."""
+        return self.is_told and all(source.is_known for source in self.sources)
 
     def __getitem__(self, domain: str) -> DomainStatistics:
         """Return the statistics of one name.

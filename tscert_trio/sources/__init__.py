@@ -2,7 +2,7 @@
 
 from .names import FixedNames, NodeName, own_name
 from .serve_config_file import NO_HTTPS, ServeConfigFile, filled_in
-from .source import DomainSource
+from .source import DomainSource, WantedNames
 from .tailscaled import ServedNames
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "NodeName",
     "ServeConfigFile",
     "ServedNames",
+    "WantedNames",
     "filled_in",
     "own_name",
 ]

@@ -6,7 +6,6 @@ import logging
 from typing import TYPE_CHECKING
 
 import trio
-from trio_util import AsyncValue
 
 from ..errors import LocalAPIError
 from .source import WantedNames
@@ -33,7 +32,8 @@ class FixedNames:
     """
 
     def __init__(self, names: Iterable[str]) -> None:
-        self.wanted: AsyncValue[frozenset[str] | None] = AsyncValue(frozenset(names))
+        self.names = WantedNames(_logger, "the names given")
+        self.names.set(frozenset(names))
 
     async def run(self, hints: Hints) -> None:  # noqa: ARG002 -- they never change
         """Do nothing until cancelled."""
@@ -49,8 +49,7 @@ class NodeName:
 
     def __init__(self, client: LocalAPI) -> None:
         self._client = client
-        self._names = WantedNames(_logger, "the node's own name")
-        self.wanted = self._names.value
+        self.names = WantedNames(_logger, "the node's own name")
 
     async def run(self, hints: Hints) -> None:
         """Follow the node's name until cancelled; look at once after each hint."""
@@ -59,12 +58,12 @@ class NodeName:
             try:
                 name = own_name(await self._client.status())
             except LocalAPIError as exc:
-                self._names.keep(f"cannot learn the node's own name: {exc}", exc)
+                self.names.keep(f"cannot learn the node's own name: {exc}", exc)
             else:
                 if name:
-                    self._names.set(frozenset({name}))
+                    self.names.set(frozenset({name}))
                 else:
-                    self._names.keep("the node has no name yet: log in with tailscale up")
+                    self.names.keep("the node has no name yet: log in with tailscale up")
             await trio.sleep(_MIN_INTERVAL)
             await hints.wait(seen, at_most=_POLL_SECONDS)
 

@@ -53,8 +53,7 @@ class ServeConfigFile:
         self._path = path
         self._scope = scope
         self._client = client
-        self._names = WantedNames(_logger, f"the serve config file {path}")
-        self.wanted = self._names.value
+        self.names = WantedNames(_logger, f"the serve config file {path}")
 
     async def run(self, hints: Hints) -> None:
         """Follow the file until cancelled; look at once after each hint."""
@@ -65,7 +64,7 @@ class ServeConfigFile:
             try:
                 text = self._path.read_bytes()  # microseconds; a thread would cost more than it saves
             except OSError as exc:
-                self._names.keep(f"cannot read the serve config file {self._path}: {exc.strerror}")
+                self.names.keep(f"cannot read the serve config file {self._path}: {exc.strerror}")
                 read = None
             else:
                 # What the placeholder stands for may change with every hint.
@@ -79,17 +78,17 @@ class ServeConfigFile:
     async def _parse(self, text: bytes) -> bool:
         """Publish what the file wants; return whether it need not be parsed again."""
         if not text.strip():
-            self._names.keep(f"the serve config file {self._path} is empty")
+            self.names.keep(f"the serve config file {self._path} is empty")
             return True
         try:
             if _NODE_NAME in text:
                 text = filled_in(text, (await self._client.status()).cert_domains)
             domains = ServeConfig.from_json(text).domains(self._scope)
         except ServeConfigError as exc:
-            self._names.keep(f"{self._path}: {exc}")
+            self.names.keep(f"{self._path}: {exc}")
             return True
         except LocalAPIError as exc:
-            self._names.keep(f"cannot learn what {_NODE_NAME.decode()} stands for: {exc}", exc)
+            self.names.keep(f"cannot learn what {_NODE_NAME.decode()} stands for: {exc}", exc)
             return False
-        self._names.set(domains - {NO_HTTPS})
+        self.names.set(domains - {NO_HTTPS})
         return True

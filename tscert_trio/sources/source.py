@@ -28,16 +28,20 @@ class WantedNames:
 
     def __init__(self, logger: logging.Logger, name: str) -> None:
         self._logger = logger
-        self._name = name
-        self._trouble = ""
+        self.name = name
+        """Of the source."""
+        self.trouble: str | None = None
+        """What is wrong with it."""
+        self._told = ""
         self.value: AsyncValue[frozenset[str] | None] = AsyncValue(None)
         """``None`` until the source could first be read."""
 
     def set(self, names: frozenset[str]) -> None:
         """Publish what was read."""
-        if self._trouble:
-            self._logger.info("%s can be read again", self._name)
-            self._trouble = ""
+        if self._told:
+            self._logger.info("%s can be read again", self.name)
+            self._told = ""
+        self.trouble = None
         self.value.value = names
 
     def keep(self, trouble: str, cause: Exception | None = None) -> None:
@@ -48,20 +52,21 @@ class WantedNames:
             cause: where that is a tailscaled that is away, nothing is said: who asks it for the
                 CertDomains has said so.
         """
+        self.trouble = trouble
         if isinstance(cause, UnreachableError):
             return
-        if trouble != self._trouble:
+        if trouble != self._told:
             kept = "nothing is wanted from it yet" if self.value.value is None else "its last good names stay"
             self._logger.warning("%s; %s", trouble, kept)
-            self._trouble = trouble
+            self._told = trouble
 
 
 class DomainSource(Protocol):
     """One place from which wanted names come."""
 
     @property
-    def wanted(self) -> AsyncValue[frozenset[str] | None]:
-        """The names wanted now; ``None`` while they are not known yet."""
+    def names(self) -> WantedNames:
+        """What it wants, and what is wrong with it."""
 
     async def run(self, hints: Hints) -> None:
-        """Keep :attr:`wanted` up to date until cancelled; look at once after each hint."""
+        """Keep :attr:`names` up to date until cancelled; look at once after each hint."""

@@ -38,8 +38,7 @@ class ServedNames:
         self._client = client
         self._scope = scope
         self._interval = interval
-        self._names = WantedNames(_logger, "tailscaled's serve config")
-        self.wanted = self._names.value
+        self.names = WantedNames(_logger, "tailscaled's serve config")
 
     async def run(self, hints: Hints) -> None:
         """Follow the serve config until cancelled; look at once after each hint."""
@@ -50,8 +49,8 @@ class ServedNames:
                 fetched = await self._client.serve_config(known_etag=etag)
                 if fetched is not None:
                     domains, etag = fetched.config.domains(self._scope), fetched.etag
-                self._names.set(domains)
+                self.names.set(domains)
             except (LocalAPIError, ServeConfigError) as exc:
-                self._names.keep(f"cannot read tailscaled's serve config: {exc}", exc)
+                self.names.keep(f"cannot read tailscaled's serve config: {exc}", exc)
             await trio.sleep(_MIN_INTERVAL)
             await hints.wait(seen, at_most=max(0, self._interval - _MIN_INTERVAL))

@@ -37,11 +37,17 @@ def readiness(statistics: CertManagerStatistics, now: datetime) -> tuple[str, ..
     """Return why not every wanted name has a certificate that is valid now; nothing: each has."""
     if not statistics.is_told:
         return ("it is not known yet which names are wanted",)
-    return tuple(
+    unread = (
+        f"it is not known what {each.name} wants{f': {each.trouble}' if each.trouble else ''}"
+        for each in statistics.sources
+        if not each.is_known
+    )
+    without = (
         f"{each.domain}: {_why_not(each, now)}"
         for each in statistics.domains
         if each.leaf is None or not each.leaf.valid_at(now)
     )
+    return (*unread, *without)
 
 
 def _why_not(statistics: DomainStatistics, now: datetime) -> str:

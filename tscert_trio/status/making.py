@@ -14,6 +14,7 @@ from .report import (
     Level,
     LimitReport,
     Source,
+    SourceReport,
     StatusReport,
     TailscaledReport,
     Trouble,
@@ -76,7 +77,11 @@ def make_report(
         summary = (
             f"tailscaled cannot be asked: {str(trouble).rstrip('.')} ({type(trouble).__name__}). {summary}"
         )
-    if not statistics.is_told:
+    else:
+        for source_trouble in filter(None, (each.trouble for each in statistics.sources)):
+            level = worst_of((level, Level.WARNING))
+            summary = f"{source_trouble[0].upper()}{source_trouble[1:].rstrip('.')}. {summary}"
+    if not statistics.is_complete:
         level = worst_of((level, Level.NOTICE))
     return StatusReport(
         program=_version(),
@@ -98,7 +103,11 @@ def make_report(
             for limit in statistics.limits
         ),
         tailscaled=None if source is Source.JOURNAL else _tailscaled(statistics),
-        is_told=statistics.is_told,
+        sources=tuple(
+            SourceReport(name=each.name, is_known=each.is_known, trouble=each.trouble)
+            for each in statistics.sources
+        ),
+        is_told=statistics.is_complete,
     )
 
 

@@ -121,6 +121,11 @@ _LIMIT_EXCEEDED = _gauge(
     "tscert_ca_limit_exceeded", "Whether the CA has said that a limit is exceeded: 1 or 0.", "limit", "scope"
 )
 
+_SOURCE = _gauge(
+    "tscert_source_up",
+    "Whether a source of wanted names can be read: 1 or 0; its last good names stay.",
+    "source",
+)
 _BUS = _gauge("tscert_ipn_bus_connected", "Whether tailscaled's IPN bus is watched just now: 1 or 0.")
 _UP = _gauge("tscert_tailscaled_up", "Whether tailscaled tells its CertDomains: 1 or 0.")
 _CAPABILITY = _gauge("tscert_tailscaled_capability", "The capability version of tailscaled; 148 is v1.104.")
@@ -140,7 +145,7 @@ METRICS: tuple[Metric, ...] = (
     *(_STATE, _ERROR, _ATTEMPTS, _WANTED),
     *(*_OF_DELIVERIES, _DELIVERIES),
     *(_LIMIT_USED, _LIMIT_CAPACITY, _LIMIT_LEFT, _LIMIT_EXCEEDED),
-    *(_BUS, _UP, _CAPABILITY, _DURATION, _CLOCK, _BUILD),
+    *(_SOURCE, _BUS, _UP, _CAPABILITY, _DURATION, _CLOCK, _BUILD),
 )
 """All metrics, in the order in which they are told."""
 
@@ -215,6 +220,10 @@ def _of_all(statistics: CertManagerStatistics, now: datetime) -> Iterator[Family
         ],
     )
     yield _LIMIT_EXCEEDED, [f"{labels} {int(each.is_exceeded)}" for labels, each in limits]
+    yield (
+        _SOURCE,
+        [f"{label(source=each.name)} {int(each.trouble is None)}" for each in statistics.sources],
+    )
     yield _BUS, [f" {int(statistics.bus_connected)}"]
     yield _UP, [f" {int(statistics.trouble is None)}"]
     yield _CAPABILITY, [f" {statistics.capability}"] if statistics.capability is not None else []

@@ -19,6 +19,7 @@ __all__ = [
     "Level",
     "LimitReport",
     "Source",
+    "SourceReport",
     "StatusReport",
     "TailscaledReport",
     "Trouble",
@@ -221,6 +222,18 @@ class TailscaledReport:
 
 
 @attrs.frozen(kw_only=True)
+class SourceReport:
+    """One place from which wanted names come."""
+
+    name: str
+    """Such as ``tailscaled's serve config``."""
+    is_known: bool
+    """Whether it could ever be read. Until then nothing is wanted from it."""
+    trouble: str | None
+    """Why it cannot be read just now; its last good names stay."""
+
+
+@attrs.frozen(kw_only=True)
 class StatusReport:
     """How everything is, trouble first."""
 
@@ -244,5 +257,7 @@ class StatusReport:
     """What the CA allows."""
     tailscaled: TailscaledReport | None
     """``null`` from the journal."""
+    sources: tuple[SourceReport, ...]
+    """Where the wanted names come from; none from the journal."""
     is_told: bool
-    """Whether it is known which names are wanted."""
+    """Whether it is known which names are wanted, from every source."""
