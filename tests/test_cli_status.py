@@ -8,10 +8,14 @@ from datetime import timedelta
 import attrs
 import pytest
 from house import open_house, run_as_stranger, tailnet_name
+from statuses import NOW, cert, delivery, domain, statistics
 
 from tscert_trio.cli.status_check import CheckStatus, check
+from tscert_trio.cli.status_detail import detail
 from tscert_trio.cli.status_table import plain_table, table
+from tscert_trio.schedule import Mode
 from tscert_trio.status.history import DomainDetail
+from tscert_trio.status.making import make_report
 from tscert_trio.status.report import Level, Source, StatusReport
 from tscert_trio.status.wire import from_json
 
@@ -290,3 +294,28 @@ def test_reports_of_a_newer_service_are_understood(house):
     fields = json.loads(house.client.fetch("/api/v1/status"))
     fields["news"] = fields["domains"][0]["news"] = {"a": 1}
     assert from_json(json.dumps(fields).encode(), StatusReport).domains[0].name == API
+
+
+def test_the_end_of_what_a_hook_wrote_stands_under_its_failure():
+    failing = delivery(error="the hook ended with exit status 1", output="one\ntwo")
+    found = statistics(domain(leaf=cert()), deliveries=(failing,))
+    lines = [line.text for line in table(make_report(found, NOW, with_output=True), 80)]
+    assert lines[lines.index("last output: one two") + 1] == failing_remedy(found)
+    assert not any("two" in line.text for line in table(make_report(found, NOW), 80))
+
+
+def failing_remedy(found):
+    return make_report(found, NOW).domains[0].deliveries[0].trouble.remedy
+
+
+@pytest.mark.parametrize("mode", [Mode.READER, Mode.GUEST])
+def test_a_name_that_is_not_ordered_here_has_no_runway_and_says_why(mode):
+    one = make_report(statistics(domain(leaf=cert(), mode=mode)), NOW).domains[0]
+    shown = [
+        line.text
+        for line in detail(
+            DomainDetail(program="1", at=NOW, source=Source.SERVICE, domain=one, certificates=(), events=())
+        )
+    ]
+    assert any("; not ordered here" in text for text in shown)
+    assert not any("attempts before the certificate ends" in text for text in shown)
