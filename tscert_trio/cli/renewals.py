@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from ..errors import with_output
 from ..status.wire import to_plain
 from ..status.words import in_time, moment
 
@@ -142,7 +143,7 @@ class Renewal:
         failed = next((each for each in report.deliveries if each.trouble is not None), None)
         if failed is not None:
             self.outcome, self._trouble = "not delivered", failed.trouble
-            self._text = f"{text}; but {failed.target}: {failed.summary}"
+            self._text = with_output(f"{text}; but {failed.target}: {failed.summary}", failed.output)
 
     def _is_delivering(self, report: DomainReport) -> bool:
         return any(self._is_tried(each) for each in report.deliveries)

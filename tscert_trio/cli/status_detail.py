@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..status.report import Source
-from ..status.words import in_time, moment, span
+from ..status.words import NOT_ORDERED, in_time, moment, span
 from .events_table import event_lines
 from .terminal import MARKS, STYLES, Line
 
@@ -56,7 +56,7 @@ def _when(at: datetime, now: datetime) -> str:
 
 
 def _state(domain: DomainReport, now: datetime) -> str:
-    parts = [domain.state]
+    parts = [domain.state, *([NOT_ORDERED[domain.mode]] if domain.mode in NOT_ORDERED else [])]
     if domain.limit is not None and domain.limited_until is not None:
         parts.append(f"waits for {domain.limit} until {_when(domain.limited_until, now)}")
     if domain.next_attempt_at is not None:
@@ -89,7 +89,7 @@ def _attempts(domain: DomainReport, now: datetime) -> Iterator[Line]:
         yield _row("Success", f"last {_when(domain.last_success_at, now)}")
     if domain.failures:
         yield _row("Failures", f"{domain.failures} in a row")
-    if domain.certificate is not None:
+    if domain.certificate is not None and domain.mode not in NOT_ORDERED:
         number = "plenty of" if domain.runway >= _RUNWAY_ENOUGH else str(domain.runway)
         yield _row("Runway", f"{number} attempts before the certificate ends")
 
