@@ -34,7 +34,7 @@ _PASSING = timedelta(minutes=5)
 _PAUSE_AFTER_FAILURE = timedelta(minutes=4)
 _URGENT = timedelta(days=7)
 _REPEAT = timedelta(days=1)
-_DELIVERY_REMEDY = "The text says it; after the repair, SIGHUP tries again at once."
+_DELIVERY_REMEDY = "Repair what it says, then try at once: tscert-trio renew {domain}"
 _NOBODY = "00" * 32
 
 
@@ -120,9 +120,7 @@ class FailureAlerts:
                     state=name,
                     name=name,
                     text="" if each.error is None else with_output(each.error, each.output),
-                    remedy=""
-                    if each.error is None
-                    else "See the text; after a repair: SIGHUP, or a renewal.",
+                    remedy="" if each.error is None else _DELIVERY_REMEDY.format(domain=each.domain),
                     is_passing=each.failures == 1,
                     is_urgent=bool(each.error and until is not None and until - now < _URGENT),
                     not_after=until,
