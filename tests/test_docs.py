@@ -154,10 +154,13 @@ def test_every_configuration_on_a_page_is_one(tmp_path, page, block):
     assert Settings.load({"config_file": str(path)}, {}).config_file == path
 
 
+COMMANDS = "run|cert|config|sandbox|doctor|plan|status|events|renew"
+
+
 def commands_on(page):
     text = re.sub(r" \\\n\s*", " ", page.read_text())
     return re.findall(
-        r"^ +(?:\$ |[A-Z_]+=\S+ )?(?:\S*/)?(tscert-trio (?:run|cert|config|sandbox)\b[^#\n]*)",
+        rf"^ +(?:\$ |[A-Z_]+=\S+ )?(?:\S*/)?(tscert-trio (?:{COMMANDS})\b[^#\n]*)",
         text,
         re.MULTILINE,
     )
