@@ -97,14 +97,14 @@ class FailureAlerts:
         for domain, loop in self._loops().items():
             record, error = loop.record, loop.record.error
             has_ended = record.leaf is not None and not record.has_valid_leaf(now)
-            name = type(error).__name__ if error else ""
+            name = type(error).__name__ if error else "CertificateEnded" if has_ended else ""
             yield _Trouble(
                 key=domain,
                 domain=domain,
                 state=f"{name} ended" if has_ended else name,
                 name=name,
                 text=str(error or ("the certificate has ended" if has_ended else "")),
-                remedy=error.remedy if error else "",
+                remedy=error.remedy if error else "See why: tscert-trio status." if has_ended else "",
                 is_passing=isinstance(error, UnreachableError | NotACertDomainError) and not has_ended,
                 is_urgent=record.left(now) < _URGENT and (error is not None or has_ended),
                 not_after=record.leaf.not_after if record.leaf is not None else None,

@@ -73,16 +73,16 @@ async def serve_status(
     async def answer(request: Request) -> Response | StreamResponse:
         return await routes().answer(request)
 
-    places: list[Callable[[], AbstractAsyncContextManager[trio.SocketListener]]] = []
+    places: dict[str, Callable[[], AbstractAsyncContextManager[trio.SocketListener]]] = {}
     if socket_path is not None:
-        places.append(partial(_open_unix, socket_path, group))
+        places[str(socket_path)] = partial(_open_unix, socket_path, group)
     if listen is not None:
-        places.append(partial(_open_tcp, listen))
+        places[listen] = partial(_open_tcp, listen)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(feed.run)
         tries = [trio.Event() for _ in places]
-        for place, tried in zip(places, tries, strict=True):
-            nursery.start_soon(_keep_serving, answer, place, tried)
+        for (place, open_listener), tried in zip(places.items(), tries, strict=True):
+            nursery.start_soon(_keep_serving, answer, place, open_listener, tried)
         with trio.move_on_after(_FIRST_TRY_SECONDS):
             for tried in tries:
                 await tried.wait()
@@ -92,6 +92,7 @@ async def serve_status(
 
 async def _keep_serving(
     answer: Handler,
+    place: str,
     open_listener: Callable[[], AbstractAsyncContextManager[trio.SocketListener]],
     tried: trio.Event,
 ) -> NoReturn:
@@ -110,7 +111,7 @@ async def _keep_serving(
             if reason != told:
                 told = reason
                 _logger.error(  # noqa: TRY400 -- no bug
-                    "nobody can ask how it stands (%s); trying again every half minute", told
+                    "nobody can ask at %s how it stands (%s); trying again every half minute", place, told
                 )
         tried.set()
         await trio.sleep(pause)
