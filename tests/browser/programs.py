@@ -53,7 +53,8 @@ def ask(path: Path, method: str, target: str, body: object = None) -> object:
     """
     connection = _UnixConnection(path)
     try:
-        connection.request(method, target, body=None if body is None else json.dumps(body))
+        headers = {"Content-Type": "application/json"}
+        connection.request(method, target, None if body is None else json.dumps(body), headers)
         answer = connection.getresponse()
         text = answer.read().decode()
         if answer.status >= 300:

@@ -37,11 +37,7 @@ def test_trouble_comes_first_and_each_name_says_how_it_is(service, open_page):
     page.goto(service.url)
     assert set(names_of(page)[:2]) == {B, C}
     assert names_of(page)[2] == A
-    assert (
-        page.locator("h1")
-        .inner_text()
-        .startswith("1 of 3 names has no valid certificate, 1 more is not well. ")
-    )
+    assert page.locator("h1").inner_text().startswith("2 of 3 names have no valid certificate. ")
     assert "ControlError" in row(page, B).inner_text()
     assert "the <b>DNS</b> provider is away" in row(page, B).inner_text()
     assert "What to do" in row(page, C).inner_text()
@@ -134,11 +130,11 @@ def test_a_filter_is_kept_when_something_changes(service, open_page):
     page = open_page()
     page.goto(service.url)
     page.select_option("#level", "bad")
-    expect(page.locator("#rows h3")).to_have_text([B])
+    expect(page.locator("#rows h3")).to_have_count(2)
     before = page.locator("#timeline").inner_text()
     service.renew(A)
     expect(page.locator("#timeline")).not_to_have_text(before)
-    assert names_of(page) == [B]
+    assert set(names_of(page)) == {B, C}
 
 
 def test_without_javascript_it_shows_all_filters_and_loads_itself_again(service, open_page):

@@ -37,7 +37,7 @@ __all__ = ["make_report", "serial_text", "trouble_of"]
 _LONG_AGO, _NEVER = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
 _DELIVERY_REMEDY = "Repair what it says, then try at once: tscert-trio renew {domain}"
 _OUTPUT_REMEDY = (
-    "See what it wrote that was run for it: tscert-trio status {domain}; repair that, then try at once: "
+    "Look at what the hook or the reload wrote (tscert-trio status {domain}), repair that, then try at once: "
     "tscert-trio renew {domain}"
 )
 
