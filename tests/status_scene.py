@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import time
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+from unittest.mock import patch
 
 import attrs
 
@@ -20,11 +25,33 @@ from tscert_trio.statistics import (
 )
 from tscert_trio.status.history import DomainDetail, Event, PastCertificate
 from tscert_trio.status.making import make_report
+from tscert_trio.status.page.markup import stamp
 from tscert_trio.status.report import Level, Source
+from tscert_trio.status.words import moment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 NOW = datetime(2026, 3, 10, 3, 12, tzinfo=UTC)
 DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
 TAILNET = "tail1234.ts.net"
+
+
+@contextmanager
+def zone(name: str) -> Iterator[None]:
+    """Let this machine be in a zone, which does not change while a service runs, while the context lasts."""
+    try:
+        with patch.dict(os.environ, {"TZ": name}):
+            _look_at_zone()
+            yield
+    finally:
+        _look_at_zone()
+
+
+def _look_at_zone() -> None:
+    time.tzset()
+    moment.cache_clear()
+    stamp.cache_clear()
 
 
 def fqdn(label: str) -> str:

@@ -102,3 +102,11 @@ def test_a_ca_of_ones_own_has_no_limits(name):
         full_at = bucket.take(full_at, NOW)
     assert bucket.used(full_at, NOW) == 0
     assert bucket.clamp(NOW + HOUR, NOW) == NOW
+
+
+def test_what_is_left_is_what_is_not_used_and_nothing_is_counted_where_nothing_runs_out():
+    bucket = Bucket(5, MINUTE)
+    assert bucket.left(NOW, NOW) == 5
+    assert bucket.left(bucket.take(bucket.take(NOW, NOW), NOW), NOW) == 3
+    assert bucket.left(NOW + 9 * MINUTE, NOW) == 0
+    assert NO_LIMITS.orders.left(NOW, NOW) is None

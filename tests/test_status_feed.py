@@ -4,7 +4,7 @@ import pytest
 import trio
 from conftest import A, B, virtual_clock
 
-from tscert_trio import ControlError, open_cert_manager
+from tscert_trio import ControlError, UnreachableError, open_cert_manager
 from tscert_trio.sandbox import Fault
 from tscert_trio.status.feed import Feed
 
@@ -85,4 +85,17 @@ async def test_a_forced_renewal_that_failed_shows_until_the_next_look(autojump_c
     await trio.sleep(3600)
     assert isinstance(feed.manager.statistics()[A].last_error, ControlError)
     await trio.sleep(86400)
+    assert feed.manager.statistics()[A].last_error is None
+
+
+async def test_a_forced_renewal_that_tailscaled_never_saw_is_over_when_it_is_back(
+    autojump_clock, feed, sandbox
+):
+    """Nothing is due, so nobody should be told for a day to start a tailscaled that runs."""
+    await sandbox.stop()
+    feed.manager.renew(A, force=True)
+    await trio.sleep(20)
+    assert isinstance(feed.manager.statistics()[A].last_error, UnreachableError)
+    await sandbox.start()
+    await trio.sleep(70)
     assert feed.manager.statistics()[A].last_error is None

@@ -1,36 +1,30 @@
 """The page without a browser: what it says, in which order, and that nothing from outside becomes HTML."""
 
 import re
-import time
 from datetime import timedelta
 from html.parser import HTMLParser
 
 import attrs
 import html5lib
 import pytest
-from status_scene import DAY, NOW, day, delivery, detail, event, fqdn, name, night, night_events
+from status_scene import DAY, NOW, day, delivery, detail, event, fqdn, name, night, night_events, zone
 
 from tscert_trio import ControlError
 from tscert_trio.statistics import CertManagerStatistics, LimitStatistics
 from tscert_trio.status.history import DomainDetail
 from tscert_trio.status.making import make_report
 from tscert_trio.status.page import render_domain, render_missing, render_page, static_file
-from tscert_trio.status.page.markup import link, linked, stamp
+from tscert_trio.status.page.markup import link, linked
 from tscert_trio.status.report import Level, Source
 
 HOSTILE = """"><script>alert(1)</script><img src=x onerror='alert(2)'> & javascript:alert(3) {{ 7*7 }}"""
 
 
 @pytest.fixture(autouse=True)
-def _zone(monkeypatch):
+def _zone():
     """A machine in central Europe."""
-    monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
-    time.tzset()
-    stamp.cache_clear()  # a zone does not change while a service runs
-    yield
-    monkeypatch.undo()
-    time.tzset()
-    stamp.cache_clear()
+    with zone("CET-1CEST,M3.5.0,M10.5.0/3"):
+        yield
 
 
 def page(statistics=None, events=(), **query):

@@ -189,6 +189,9 @@ class CertLoop:
             limit=step.limit if step else None,
             limited_until=step.limited_until if step else None,
             order_at=record.order_at,
+            attempts_full_at=record.attempts_full_at,
+            certificates_full_at=record.certificates_full_at,
+            limits=self._context.ledger.limits,
             retry_policy=self._context.retry_policy,
         )
 
@@ -363,6 +366,8 @@ class CertLoop:
         context, record = self._context, self.record
         now, before = context.clock(), record.error
         record.failed(error, now, policy=context.retry_policy, rng=context.rng, is_order=True)
+        if not error.counted:
+            record.looked_at = None  # nothing came of it, and what was in the way is soon over: look then
         context.ledger.settle_failure(record, error, now)
         is_news = error.counted or str(error) != str(before)
         if is_news:

@@ -165,7 +165,7 @@ class LocalAPIError(TscertError):
 class UnreachableError(LocalAPIError):
     """Nobody listens on the socket, the connection broke unanswered, or tailscaled has no netmap yet."""
 
-    meaning = "tailscaled is not running, or is still starting."
+    meaning = "tailscaled is not running, is still starting, or is logged out."
     remedy = (
         "Start it (systemctl start tailscaled) and log in (tailscale up); if it is elsewhere, give its "
         "socket with --socket or TS_SOCKET."
@@ -279,9 +279,9 @@ class AlreadyReplacedError(LocalAPIError):
         "The CA holds an earlier renewal of this certificate that was not finished, or tailscaled lost it."
     )
     remedy = (
-        "Repair what failed before, if something did: the CA forgets an unfinished renewal within a week. "
-        "Else restart tailscaled with TS_DEBUG_ACME_FORCE_RENEWAL=true in its environment until the next "
-        "attempt."
+        "Nothing, while the certificate is good: the CA forgets an unfinished renewal within a week. To have "
+        "it sooner, repair what failed before, if something did; else restart tailscaled with "
+        "TS_DEBUG_ACME_FORCE_RENEWAL=true in its environment until the next attempt."
     )
     reached_ca = True
     counted = True

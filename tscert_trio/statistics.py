@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from .schedule import RetryPolicy, due_time, runway
+from .schedule import LONG_AGO, NO_LIMITS, CALimits, RetryPolicy, due_time, runway
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -76,6 +76,11 @@ class DomainStatistics:
     """Until when: its slot."""
     order_at: datetime | None = None
     """Until when failures keep it from ordering."""
+    attempts_full_at: datetime = LONG_AGO
+    """When nothing is spent any more of the CA's limit on failed validations."""
+    certificates_full_at: datetime = LONG_AGO
+    """The same of its limit on certificates for the same name."""
+    limits: CALimits = attrs.field(default=NO_LIMITS, repr=False)
     is_running: bool = True
     """Whether the service runs; ``False`` in what the journal of a dead one says."""
     retry_policy: RetryPolicy = attrs.field(factory=RetryPolicy, repr=False)
@@ -97,6 +102,14 @@ class DomainStatistics:
         0 where the certificate has ended, or there is none.
         """
         return self.due_and_runway()[2]
+
+    def attempts_left(self, now: datetime) -> int | None:
+        """Return how many orders the CA's limit on failed validations lets through; ``None``: any number."""
+        return self.limits.attempts_per_name.left(self.attempts_full_at, now)
+
+    def certificates_left(self, now: datetime) -> int | None:
+        """Return how many new certificates its limit for the same name lets through; ``None``: any number."""
+        return self.limits.certificates_per_name.left(self.certificates_full_at, now)
 
     def due_and_runway(self) -> tuple[datetime | None, DueReason | None, int]:
         """Return :attr:`due_at`, :attr:`due_reason` and :attr:`runway` at the price of one."""

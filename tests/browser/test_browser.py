@@ -64,18 +64,6 @@ def test_a_renewal_is_seen_without_a_reload_and_without_losing_the_place(service
     assert page.evaluate("window.isSame")
 
 
-def test_what_somebody_marks_to_copy_it_stays(service, open_page):
-    page = open_page()
-    page.goto(service.url)
-    before = page.locator("#timeline").inner_text()
-    page.evaluate("(row) => getSelection().selectAllChildren(row)", row(page, A).element_handle())
-    marked = page.evaluate("`${getSelection()}`")
-    assert A in marked
-    service.renew(A)
-    expect(page.locator("#timeline")).not_to_have_text(before)
-    assert page.evaluate("`${getSelection()}`") == marked
-
-
 def test_what_is_repaired_becomes_well_and_moves_down(service, tailscaled, open_page):
     page = open_page()
     page.goto(service.url)

@@ -2,53 +2,36 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import pytest
-from status_scene import NOW, detail, night, night_events
+from status_scene import NOW, detail, night, night_events, zone
 
-from tscert_trio.status.guard import SECURITY_HEADERS
 from tscert_trio.status.making import make_report
-from tscert_trio.status.page import render_domain, render_page, static_file
+from tscert_trio.status.page import render_domain, render_page
+
+from .scenery import URL, serve
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-    from playwright.sync_api import Page, Route
+    from playwright.sync_api import Page
 
 PICTURES = Path(__file__).parents[2] / "docs" / "_static"
-URL = "http://localhost:9410/"
 
 
 @pytest.fixture(autouse=True)
-def _zone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TZ", "UTC")
-    time.tzset()
+def _zone() -> Iterator[None]:
+    with zone("UTC"):
+        yield
 
 
-def answer(route: Route) -> None:
-    """Answer as the service does."""
-    path = urlsplit(route.request.url).path
-    headers = dict(SECURITY_HEADERS)
-    if path == "/events":
-        route.fulfill(status=204)
-        return
-    if path.startswith("/static/"):
-        found = static_file(path.removeprefix("/static/"))
-        assert found is not None
-        body, headers["Content-Type"] = found
-    else:
-        headers["Content-Type"] = "text/html; charset=utf-8"
-        is_whole = path == "/"
-        body = (
-            render_page(make_report(night(), NOW), night_events(), {})
-            if is_whole
-            else render_domain(detail())
-        )
-    route.fulfill(body=body, headers=headers)
+def render(path: str) -> bytes:
+    """Return the page of all names, or of one."""
+    if path == "/":
+        return render_page(make_report(night(), NOW), night_events(), {})
+    return render_domain(detail())
 
 
 @pytest.mark.parametrize(
@@ -64,7 +47,7 @@ def test_a_picture_for_the_docs(
     open_page: Callable[..., Page], picture: str, path: str, width: int, height: int, scheme: str
 ) -> None:
     page = open_page(viewport={"width": width, "height": height}, color_scheme=scheme)
-    page.context.route(f"{URL}**", answer)
+    serve(page, render)
     page.goto(URL + path)
     page.wait_for_function("document.documentElement.dataset.ready !== undefined")
     image = page.screenshot(path=PICTURES / f"{picture}.png", animations="disabled")

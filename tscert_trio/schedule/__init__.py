@@ -1,6 +1,6 @@
 """When to ask: pure functions over what is known, and the rules of the CA's limits."""
 
-from .budget import LETS_ENCRYPT, NO_LIMITS, Bucket, CALimits
+from .budget import LETS_ENCRYPT, LONG_AGO, NO_LIMITS, Bucket, CALimits
 from .ledger import AccountState, Ledger, TailnetState
 from .plan import Mode, Request, Step, may_look, next_step, runway
 from .record import DomainRecord
@@ -10,6 +10,7 @@ from .slots import SlotPriority, slot_priority
 
 __all__ = [
     "LETS_ENCRYPT",
+    "LONG_AGO",
     "NO_LIMITS",
     "REFRESH_INTERVAL",
     "AccountState",

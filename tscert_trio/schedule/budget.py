@@ -52,6 +52,10 @@ class Bucket:
         missing = max(full_at - now, timedelta(0))
         return 0 if not self.interval else min(self.capacity, -(-missing // self.interval))
 
+    def left(self, full_at: datetime, now: datetime) -> int | None:
+        """Return how many tokens there are; ``None`` where they never run out."""
+        return self.capacity - self.used(full_at, now) if self.interval else None
+
     def clamp(self, full_at: datetime, now: datetime) -> datetime:
         """Return ``full_at``, but no later than where every token has just been taken (a clock was set)."""
         return min(full_at, now + self.interval * self.capacity)

@@ -182,6 +182,8 @@ def _domain(
         next_attempt_at=statistics.next_attempt_at,
         limit=statistics.limit,
         limited_until=statistics.limited_until,
+        attempts_left=statistics.attempts_left(now),
+        certificates_left=statistics.certificates_left(now),
         deliveries=reports,
     )
 

@@ -165,6 +165,9 @@ def _domain(
         limit=step.limit if step else None,
         limited_until=step.limited_until if step else None,
         order_at=record.order_at,
+        attempts_full_at=record.attempts_full_at,
+        certificates_full_at=record.certificates_full_at,
+        limits=ledger.limits,
         is_running=is_alive,
         retry_policy=policy,
     )

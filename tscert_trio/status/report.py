@@ -180,6 +180,10 @@ class DomainReport:
     """What a new certificate waits for, where that is a limit of the CA."""
     limited_until: datetime | None
     """Until when it waits for that."""
+    attempts_left: int | None
+    """Orders that the CA's limit on failed validations lets through now; ``None``: any number."""
+    certificates_left: int | None
+    """New certificates that its limit for the same name lets through now; ``None``: any number."""
     deliveries: tuple[DeliveryReport, ...]
     """By target, in the order of the settings."""
 

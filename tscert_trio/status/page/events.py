@@ -33,6 +33,8 @@ _OUTCOMES = {
 class EventView:
     """One event, as it is shown."""
 
+    key: str
+    """What tells it from all others."""
     level: str
     mark: Markup
     at: Markup
@@ -49,6 +51,7 @@ def event_view(event: Event) -> EventView:
     is_delivery = event.kind == "delivery"
     long_enough = event.seconds is not None and event.seconds >= 1
     return EventView(
+        key=event.id,
         level=event.level.value,
         mark=mark(event.level),
         at=stamp(event.at),

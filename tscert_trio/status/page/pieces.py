@@ -55,7 +55,11 @@ def facts(report: DomainReport, now: datetime) -> str:
     if not result:
         terms += f"<dt>Last success<dd>{when(success, now)}"
     runway = "enough" if report.runway >= _ENOUGH else f"{report.runway} before the certificate ends"
-    return f"{terms}<dt>Attempts left<dd>{runway}"
+    terms += f"<dt>Attempts left<dd>{runway}"
+    if report.attempts_left is not None:
+        terms += f"<dt>The CA lets through now<dd>{report.attempts_left} orders for the name"
+        terms += f", {report.certificates_left} certificates" if report.certificates_left is not None else ""
+    return terms
 
 
 def urgent(report: DomainReport, now: datetime) -> str:

@@ -8,6 +8,8 @@
   const GAP = 2000;        // ms between two loads
   const AGE = 30000;       // ms after which "in 3 hours" is looked at again
   const MOST = 30000;      // ms between two tries while the service is away
+  const LIMIT = 10000;     // ms in which it has to answer
+  const HOLD = 60000;      // ms for which a row may be older than the page, since somebody marks text in it
   const FOCUSABLE = "a[href], summary, input, select, button, [tabindex]";
 
   let events = null;
@@ -17,15 +19,17 @@
   let lastLoad = performance.now();
   let failures = 0;
   let awaySince = null;
+  const heldSince = new WeakMap();  // of rows that are older than the page
 
   // What a browser writes into the HTML itself says nothing about the server.
   const source = (node) => node.outerHTML.replaceAll(' open=""', "");
 
-  function keepOpen(before, after) {
-    const details = after.querySelectorAll("details");
-    before.querySelectorAll("details").forEach((each, n) => {
-      if (details[n]) details[n].open = each.open;
-    });
+  // Which of the same kind in the new part stands for an element of the old one, whatever came or went before it.
+  function twin(element, before, after, kind) {
+    const key = (each) =>
+      [each.closest("[data-key]")?.dataset.key, each.localName, each.getAttribute("href")].join(" ");
+    const like = (part) => [...part.querySelectorAll(kind)].filter((each) => key(each) === key(element));
+    return like(after)[like(before).indexOf(element)];
   }
 
   // The text that somebody marks, to copy it. Asking for it lays out the page, so it is done once for all rows.
@@ -34,13 +38,27 @@
     return selection.isCollapsed ? null : selection.getRangeAt(0);
   }
 
-  // Change a part of the page, and keep focus and what is open in it.
+  // Change a part of the page, and keep focus and what is open in it. The focus goes to no other name: where
+  // its link is gone it stays in the row, or is let go.
   function swap(before, after, change) {
+    for (const each of before.querySelectorAll("details")) {
+      const same = twin(each, before, after, "details");
+      if (same) same.open = each.open;
+    }
     const focused = before.contains(document.activeElement) ? document.activeElement : null;
-    const place = focused ? [...before.querySelectorAll(FOCUSABLE)].indexOf(focused) : -1;
-    keepOpen(before, after);
-    const now = change();
-    if (place >= 0) now.querySelectorAll(FOCUSABLE)[place]?.focus({ preventScroll: true });
+    let next = focused && twin(focused, before, after, FOCUSABLE);
+    if (focused && !next && before.matches(".row")) {
+      next = after.querySelectorAll(FOCUSABLE)[[...before.querySelectorAll(FOCUSABLE)].indexOf(focused)];
+    }
+    change();
+    next?.focus({ preventScroll: true });
+  }
+
+  // Whether a row waits since somebody marks text in it: for a while, and not if it is well or bad by now.
+  function isHeld(row, after, marked) {
+    if (!marked?.intersectsNode(row) || row.className !== after.className) return false;
+    if (!heldSince.has(row)) heldSince.set(row, performance.now());
+    return performance.now() - heldSince.get(row) < HOLD;
   }
 
   function updateParts(page) {
@@ -55,10 +73,7 @@
         before.querySelector(".mark").replaceWith(after.querySelector(".mark"));
         continue;
       }
-      swap(before, after, () => {
-        before.replaceChildren(...after.childNodes);
-        return before;
-      });
+      swap(before, after, () => before.replaceChildren(...after.childNodes));
     }
   }
 
@@ -74,14 +89,10 @@
       known.delete(after.id);
       if (!row) {
         row = after;
-      } else if (source(row) !== source(after) && !marked?.intersectsNode(row)) {
+      } else if (source(row) !== source(after) && !isHeld(row, after, marked)) {
         if (row === place) place = place.nextElementSibling;
         const before = row;
-        before.after(after);
-        swap(before, after, () => {
-          before.remove();
-          return after;
-        });
+        swap(before, after, () => before.replaceWith(after));
         row = after;
         if (row.nextElementSibling === place) continue;
       }
@@ -123,11 +134,11 @@
     timer = null;
     loading?.abort();
     const mine = loading = new AbortController();
+    const limit = setTimeout(() => mine.abort(), LIMIT);
     lastLoad = performance.now();
     isMissed = false;
     try {
-      const limit = AbortSignal.timeout(10000);
-      const answer = await fetch(location.href, { signal: AbortSignal.any([mine.signal, limit]) });
+      const answer = await fetch(location.href, { signal: mine.signal });
       const isPage = answer.ok || answer.status === 404;
       if (!isPage) throw new Error(`status ${answer.status}`);
       const text = await answer.text();
@@ -136,9 +147,11 @@
       if (answer.status === 404) location.reload();
       else show(text);
     } catch {
-      if (mine.signal.aborted) return;  // another one has begun
+      if (loading !== mine) return;  // another one has begun
       failures += 1;
       tellAway(true);
+    } finally {
+      clearTimeout(limit);
     }
     loading = null;
     if (isMissed && !failures) soon();
