@@ -128,7 +128,8 @@ async def _fetch(
         if min_validity > present.leaf.lifetime / 2 and not force:
             fault = (
                 f"--min-validity is above half of the certificate's life of {_life(present.leaf.lifetime)}, "
-                "so every call would order a new one, and the CA allows five a week; ask for less or add --force"
+                "so every call would order a new one, and the CA allows five a week; ask for less or add "
+                "--force"
             )
             raise SettingsError([fault])
         if present.leaf.not_after - system_clock() >= min_validity:

@@ -10,7 +10,7 @@ import attrs
 from ..errors import NotACertDomainError
 from ..status.wire import to_plain
 from ..status.words import in_time, moment
-from .telling import says_as_much
+from .telling import attempts_left, certificates_left, says_as_much
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -122,8 +122,8 @@ class Renewal:
             when = f" until {moment(until)} ({in_time(until, self._now)})" if until is not None else ""
             asked = f"a new one has to wait for {report.limit}{when}, and is asked for then by itself"
             present = report.certificate if report.is_ready else None
-            until = "" if present is None else f"; the present certificate is {_until(present, self._now)}"
-            self._text = f"{asked}{until}"
+            good = "" if present is None else f"; the present certificate is {_until(present, self._now)}"
+            self._text = f"{asked}{good}"
         else:
             what, trouble = "to become one of this node's CertDomains", report.trouble
             if trouble is not None and trouble.kind != NotACertDomainError.__name__:
@@ -139,7 +139,8 @@ class Renewal:
             until = (
                 f"; the present certificate is {_until(new, self._now)}" if report.is_ready and new else ""
             )
-            self._text = f"failed ({report.trouble.kind}): {report.trouble.text.rstrip('.')}{until}"
+            left = f"; {left}" if (left := attempts_left(report)) is not None else ""
+            self._text = f"failed ({report.trouble.kind}): {report.trouble.text.rstrip('.')}{left}{until}"
             return
         self._over_since = seconds if self._over_since is None else self._over_since
         if self._is_delivering(report) and seconds - self._over_since < _DELIVERY_SECONDS:
@@ -148,7 +149,10 @@ class Renewal:
         verb = ("renewed" if old is not None else "issued") if is_new else "not due"
         text = f"{verb}: {_until(new, self._now)}" if new is not None else verb
         failed = next((each for each in report.deliveries if each.trouble is not None), None)
-        if not (is_new or self.is_forced or failed):  # an order would not mend a delivery
+        left_now = certificates_left(report)
+        if is_new and self.is_forced and left_now is not None:
+            text += f"; {left_now}"
+        elif not (is_new or self.is_forced or failed):  # an order would not mend a delivery
             text += "; --force orders a new one all the same"
         self.outcome, self._text = verb, text
         if failed is not None:

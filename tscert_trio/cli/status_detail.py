@@ -8,6 +8,7 @@ from ..errors import NotACertDomainError
 from ..status.report import Source
 from ..status.words import in_time, moment, span
 from .events_table import event_lines
+from .telling import attempts_left, certificates_left
 from .terminal import MARKS, STYLES, Line
 
 if TYPE_CHECKING:
@@ -102,6 +103,9 @@ def _attempts(domain: DomainReport, now: datetime, issued_at: datetime | None) -
         yield _row("Last new one", _when(issued_at, now))
     if domain.failures:
         yield _row("Failures", f"{domain.failures} in a row")
+    left = [text for text in (attempts_left(domain), certificates_left(domain)) if text is not None]
+    if left:
+        yield _row("CA's limits", ", ".join(left))
     if domain.certificate is not None:
         number = "plenty of" if domain.runway >= _RUNWAY_ENOUGH else str(domain.runway)
         yield _row("Runway", f"{number} attempts are left before the certificate ends")

@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 
     from ..status.report import DomainReport, Trouble
 
-__all__ = ["as_sentences", "comes_next", "says_as_much"]
+__all__ = ["as_sentences", "attempts_left", "certificates_left", "comes_next", "says_as_much"]
+
+_MOST = 5
+"""So many failed validations an hour, and new certificates a week, Let's Encrypt allows a name."""
 
 _FACTS = ("this node's CertDomains",)
 """What a reason may say that the sentence before it has said."""
@@ -46,3 +49,19 @@ def comes_next(domain: DomainReport, now: datetime) -> str:
         return "-" if at is None else in_time(at, now)
     order = f"order {in_time(order_at, now)}"
     return order if at is None or at >= order_at else f"look {in_time(at, now)}, {order}"
+
+
+def attempts_left(domain: DomainReport) -> str | None:
+    """Return how many attempts the CA's limit lets through; ``None`` where none is spent."""
+    return _left(domain.attempts_left, "attempts an hour")
+
+
+def certificates_left(domain: DomainReport) -> str | None:
+    """Return how many new certificates the CA's limit lets through; ``None`` where none is spent."""
+    return _left(domain.certificates_left, "new certificates a week")
+
+
+def _left(number: int | None, what: str) -> str | None:
+    if number is None or number >= _MOST:
+        return None
+    return f"{number or 'none'} of {_MOST} {what} {'is' if number == 1 else 'are'} left"
