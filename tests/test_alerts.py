@@ -136,6 +136,15 @@ async def test_a_delivery_that_fails_is_told_with_its_target(patient_clock, tmp_
     assert alerts(tmp_path)[1][:4] == [A, "web", "", ""]
 
 
+async def test_a_hook_that_fails_is_told_with_the_end_of_what_it_wrote(patient_clock, tmp_path):
+    """An alert stays on this machine, unless its command sends it away."""
+    hook = HookSettings(command=("echo why; exit 1",), shell=True)
+    async with open_both(tmp_path, targets=[TargetSettings(name="web", hook=hook)]):
+        await trio.sleep(2 * MINUTE)
+    (begin,) = alerts(tmp_path)
+    assert begin[3] == "the shell hook ended with exit status 1; last output: why"
+
+
 async def test_a_command_that_fails_is_run_again_within_minutes(patient_clock, tmp_path, caplog):
     (tmp_path / "broken").touch()
     async with open_both(tmp_path, names=()) as (sandbox, manager):

@@ -156,6 +156,20 @@ async def test_a_name_waits_until_it_is_a_cert_domain(autojump_clock, sandbox, c
     assert cert_times(sandbox, C) == [100]
 
 
+async def test_a_name_that_is_looked_at_for_the_first_time_waits_for_nothing(autojump_clock, sandbox, client):
+    async with open_manager(client) as manager:
+        manager.ensure_domains([A])
+        await trio.sleep(1)
+        manager.ensure_domains([])
+        manager._records[A].looked_at = None  # as after a restart
+        sandbox.add_fault(Fault.delay(5, endpoint="cert"))
+        manager.ensure_domains([A])
+        await trio.sleep(2)
+        assert manager.statistics()[A].state is DomainState.QUEUED
+        await trio.sleep(5)
+        assert manager.statistics()[A].state is DomainState.ISSUED
+
+
 async def test_a_name_withdrawn_waits_for_its_return(autojump_clock, sandbox, client):
     async with open_manager(client) as manager:
         manager.ensure_domains([A])

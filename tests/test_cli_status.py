@@ -8,11 +8,14 @@ from datetime import timedelta
 import attrs
 import pytest
 from house import open_house, run_as_stranger, tailnet_name
+from statuses import NOW, cert, delivery, domain, statistics
 
 from tscert_trio.cli.status_check import CheckStatus, check
 from tscert_trio.cli.status_detail import detail
 from tscert_trio.cli.status_table import plain_table, table
+from tscert_trio.schedule import Mode
 from tscert_trio.status.history import DomainDetail
+from tscert_trio.status.making import make_report
 from tscert_trio.status.report import Level, Source, StatusReport, Trouble
 from tscert_trio.status.wire import from_json
 
@@ -51,12 +54,12 @@ def lines_of(result, status=0):
 def test_in_a_pipe_each_name_has_one_line_of_columns_and_trouble_comes_first(house):
     summary, *rows = lines_of(house.run("status"))
     assert summary.startswith(
-        f"1 of 4 names has no working certificate, 1 more is not well. {API}: no certificate (ControlError)"
+        f"2 of 4 names have no working certificate. {API}: no certificate (ControlError)"
     )
     cells = [re.split(r" {2,}", row) for row in rows]
     assert [row[:3] for row in cells] == [
         ["bad", API, "failed"],
-        ["warning", WIKI, "waiting"],
+        ["bad", WIKI, "waiting"],
         ["good", BOX, "issued"],
         ["good", SHOP, "issued"],
     ]
@@ -123,10 +126,10 @@ print([name for name in ("trio", "httpx", "cryptography", "rich") if name in sys
 def test_a_dead_service_is_told_from_its_journal(ruin):
     result = ruin.run("status")
     summary, *rows = lines_of(result)
-    assert summary.startswith("The service does not run. What it knew last: 1 of 3 names has no")
+    assert summary.startswith("The service does not run. What it knew last: 2 of 3 names have no")
     assert [re.split(r" {2,}", row)[:3] for row in rows] == [
         ["bad", API, "unknown"],
-        ["notice", WIKI, "unknown"],
+        ["bad", WIKI, "unknown"],
         ["good", BOX, "unknown"],
     ]
     assert "the DNS provider is away" in rows[0]
@@ -194,7 +197,7 @@ def test_who_may_neither_ask_nor_read_is_told_both(ruin):
 @pytest.mark.parametrize(
     ("options", "status", "begin"),
     [
-        ([], 2, "CRITICAL - 1 of 4 names has no"),
+        ([], 2, "CRITICAL - 2 of 4 names have no"),
         (["--warn", "5 parsecs"], 3, "UNKNOWN - --warn and --crit: '5 parsecs' is no duration"),
         (["--warn", "1d", "--crit", "2d"], 3, "UNKNOWN - --crit is longer than --warn"),
         (["--wat"], 3, "UNKNOWN - tscert-trio"),
@@ -229,7 +232,7 @@ def test_a_check_of_names_that_are_well_depends_on_the_days_that_are_left():
         house.kill()
         (line,) = lines_of(house.run("status", "--check"), 1)
         assert line.startswith(
-            "WARNING - The service does not run. What it knew last: Both names are well. | "
+            "WARNING - The service does not run. What it knew last: Both names have a valid certificate. | "
         )
 
 
@@ -364,3 +367,28 @@ def test_reports_of_a_newer_service_are_understood(house):
     fields = json.loads(house.client.fetch("/api/v1/status"))
     fields["news"] = fields["domains"][0]["news"] = {"a": 1}
     assert from_json(json.dumps(fields).encode(), StatusReport).domains[0].name == API
+
+
+def test_the_end_of_what_a_hook_wrote_stands_under_its_failure():
+    failing = delivery(error="the hook ended with exit status 1", output="one\ntwo")
+    found = statistics(domain(leaf=cert()), deliveries=(failing,))
+    lines = [line.text for line in table(make_report(found, NOW, with_output=True), 80)]
+    assert lines[lines.index("last output: one two") + 1] == failing_remedy(found)
+    assert not any("two" in line.text for line in table(make_report(found, NOW), 80))
+
+
+def failing_remedy(found):
+    return make_report(found, NOW).domains[0].deliveries[0].trouble.remedy
+
+
+@pytest.mark.parametrize("mode", [Mode.READER, Mode.GUEST])
+def test_a_name_that_is_not_ordered_here_has_no_runway_and_says_why(mode):
+    one = make_report(statistics(domain(leaf=cert(), mode=mode)), NOW).domains[0]
+    shown = [
+        line.text
+        for line in detail(
+            DomainDetail(program="1", at=NOW, source=Source.SERVICE, domain=one, certificates=(), events=())
+        )
+    ]
+    assert any("; not ordered here" in text for text in shown)
+    assert not any("attempts before the certificate ends" in text for text in shown)

@@ -16,6 +16,7 @@ from conftest import A, B, virtual_clock
 
 from tscert_trio import Journal, LocalClient, open_cert_manager
 from tscert_trio.delivery_record import DeliveryState
+from tscert_trio.errors import TargetError
 from tscert_trio.sandbox import Fault, open_sandbox
 from tscert_trio.status.making import make_report
 from tscert_trio.target_settings import (
@@ -166,7 +167,9 @@ async def test_a_hook_is_run_once_for_each_name_with_what_certbots_hooks_are_tol
     assert (tmp_path / f"{A}.deployed").read_bytes() == pair.key_pem
 
 
-async def test_a_hook_that_fails_is_run_again_with_its_last_words_kept_and_no_order(patient_clock, tmp_path):
+async def test_a_hook_that_fails_is_run_again_with_its_last_words_kept_and_no_order(
+    patient_clock, tmp_path, caplog
+):
     command = script(
         tmp_path,
         f"echo run >> {tmp_path}/log",
@@ -179,7 +182,9 @@ async def test_a_hook_that_fails_is_run_again_with_its_last_words_kept_and_no_or
         found = delivery(manager)
         assert (found.state, found.goal, found.failures) == (WRITTEN, ANNOUNCED, 1)
         assert "the disk is on fire" in found.output
-        assert "the disk is on fire" in found.error
+        assert found.error == f"the hook {command[0]} ended with exit status 1"
+        words = "target t: what it ran failed; last output: the disk is on fire"
+        assert [record.levelname for record in caplog.records if words in record.message] == ["WARNING"]
         await trio.sleep(MINUTE)
         assert delivery(manager).failures == 2
         await trio.sleep(2 * MINUTE)
@@ -221,7 +226,9 @@ async def test_a_reload_that_fails_does_not_run_the_hook_again(patient_clock, tm
         await trio.sleep(5 * MINUTE)
         found = delivery(manager)
         assert (found.state, found.failures) == (WRITTEN, 3)
-        assert "Access denied" in found.error
+        assert "run as root, or let a polkit rule" in found.error
+        assert "Access denied" not in found.error
+        assert found.output == "Access denied"
     assert len(calls(tmp_path)) == 1
 
 
@@ -572,6 +579,53 @@ async def test_a_failing_delivery_goes_on_failing_with_the_next_certificate_unti
         assert found.fingerprint != before.fingerprint
         assert found.failures > before.failures
         assert found.error is not None
+
+
+async def test_a_delivery_that_fails_for_days_is_in_the_journal_once_for_each_certificate(
+    patient_clock, tmp_path
+):
+    target = TargetSettings(
+        name="t",
+        hook=HookSettings(command=script(tmp_path, f"echo run >> {tmp_path}/log")),
+        probe=ProbeSettings(host="127.0.0.1", port=1),
+    )
+    with Journal() as journal:
+        async with open_all(target, journal=journal) as (_, manager):
+            await trio.sleep(2 * DAY)
+            assert delivery(manager).failures > 40
+            assert steps(journal) == ["written", "announced", "failed"]
+            manager.renew(A, force=True)
+            await trio.sleep(DAY)
+            assert steps(journal) == ["written", "announced", "failed"] * 2
+
+
+async def test_a_hook_that_goes_well_in_vain_is_in_the_journal_once(patient_clock, tmp_path, monkeypatch):
+    """It is run again with each retry, since the server still serves the old certificate."""
+    with Journal() as journal:
+        async with open_all(TargetSettings(name="t", files=files(tmp_path / "tls")), journal=journal) as (
+            _,
+            manager,
+        ):
+            await trio.sleep(10)
+            (book,) = manager._deliveries
+            (record,) = book.all_records()
+            book.goal = SEEN_SERVED
+            for _ in range(50):
+                book.reach(record, ANNOUNCED)
+                book.failed([record], TargetError("it serves the old one"))
+                book.fall_back(record, WRITTEN)
+            assert steps(journal) == ["written", "announced", "failed"]
+            for _ in range(2):
+                book.reach(record, ANNOUNCED)
+                book.reach(record, SEEN_SERVED)
+                book.fall_back(record, WRITTEN)
+                book.failed([record], TargetError("it serves the old one"))
+            assert steps(journal)[3:] == ["seen served", "failed", "announced", "seen served", "failed"]
+
+
+def steps(journal):
+    """Return what the journal says of deliveries."""
+    return [each.outcome for each in journal.events(limit=1000) if hasattr(each, "target")]
 
 
 async def test_a_clock_set_back_draws_no_retry_out(patient_clock, tmp_path):

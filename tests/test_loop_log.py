@@ -8,6 +8,7 @@ from conftest import A, virtual_clock
 
 from tscert_trio import LocalClient, RetryPolicy, open_cert_manager
 from tscert_trio.sandbox import Fault, open_sandbox
+from tscert_trio.schedule import Mode
 
 DAY, HOUR, MINUTE = 86400, 3600, 60
 DAILY = RetryPolicy(initial=timedelta(days=1))
@@ -98,3 +99,19 @@ async def test_a_timeout_says_how_long_was_waited_before_what_tailscaled_said_in
         manager.ensure_domains([A])
         await trio.sleep(302)
     assert "no answer within 5m; told to give up, tailscaled said: " in messages(caplog)[0]
+
+
+async def test_a_guest_whose_certificate_ends_is_promised_no_attempt(autojump_clock, sandbox, client, caplog):
+    async with open_manager(client) as keeper:
+        keeper.ensure_domains([A])
+        await trio.sleep(1)
+        async with open_manager(client, mode_of=lambda _domain: Mode.GUEST) as manager:
+            manager._records |= keeper._records
+            keeper.ensure_domains([])
+            manager.ensure_domains([A])
+            await trio.sleep(91 * DAY)
+            assert manager.statistics()[A].next_attempt_at is None
+    told = messages(caplog, level=logging.ERROR)[-1]
+    assert told.startswith(f"{A}: The certificate ENDED at ")
+    assert told.endswith("It is not asked for again: nothing is ordered for it here.")
+    assert "9999" not in caplog.text

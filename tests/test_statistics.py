@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 import trio
 from conftest import EPOCH, A, B, cert_times, virtual_clock
+from statuses import NOW, cert, domain
 
 from tscert_trio import (
     AccessDeniedError,
@@ -30,7 +31,7 @@ from tscert_trio import (
     open_cert_manager,
 )
 from tscert_trio.sandbox import Fault, open_sandbox
-from tscert_trio.schedule import DueReason, due_time
+from tscert_trio.schedule import DueReason, Mode, due_time
 
 DAY, HOUR, SECOND = 86400, 3600, timedelta(seconds=1)
 SAME_NAME = "the limit on certificates for the same name"
@@ -115,7 +116,7 @@ async def test_a_healthy_name_says_when_it_is_due_why_and_when_it_is_looked_at(
     assert (statistics.limit, statistics.window, statistics.state) == (None, None, DomainState.ISSUED)
     # Ten waits from a minute to 8.5 hours are 17 hours, then there is one a day for what is left of 30 days.
     left = (statistics.leaf.not_after - statistics.due_at).total_seconds()
-    assert statistics.runway == 12 + (left - 122820) // DAY
+    assert statistics.runway(virtual_clock()) == 12 + (left - 122820) // DAY
 
 
 async def test_a_failing_renewal_says_how_many_attempts_are_left(autojump_clock, sandbox, client):
@@ -129,7 +130,7 @@ async def test_a_failing_renewal_says_how_many_attempts_are_left(autojump_clock,
         statistics = manager.statistics()[A]
     assert (statistics.state, statistics.failures) == (DomainState.FAILED, 1)
     assert after_epoch(statistics.next_attempt_at) == due + 60
-    assert statistics.runway == 11 + (90 * DAY - due - 122820) // DAY
+    assert statistics.runway(virtual_clock()) == 11 + (90 * DAY - due - 122820) // DAY
 
 
 async def test_a_name_whose_certificate_has_ended_has_no_runway(autojump_clock, sandbox, client):
@@ -140,10 +141,27 @@ async def test_a_name_whose_certificate_has_ended_has_no_runway(autojump_clock, 
         await trio.sleep(91 * DAY)
         statistics = manager.statistics()[A]
         assert statistics.leaf.not_after < virtual_clock()
-        assert (statistics.runway, statistics.state) == (0, DomainState.FAILED)
+        assert (statistics.runway(virtual_clock()), statistics.state) == (0, DomainState.FAILED)
         manager.ensure_domains([A, B])
         await trio.sleep(1)
-        assert (manager.statistics()[B].leaf, manager.statistics()[B].runway) == (None, 0)
+        assert (manager.statistics()[B].leaf, manager.statistics()[B].runway(virtual_clock())) == (None, 0)
+
+
+@pytest.mark.parametrize(("left", "runway"), [(2 * HOUR, 7), (0, 0), (-3 * DAY, 0)])
+@pytest.mark.parametrize("state", [DomainState.WAITING, DomainState.REQUESTING])
+def test_the_runway_begins_now_where_no_attempt_is_set(left, runway, state):
+    """By the plain schedule, attempts begin 0, 1, 3, 7, 15, 31 and 63 minutes from now."""
+    one = domain(state=state, leaf=cert(left=timedelta(seconds=left)), next_attempt_at=None)
+    assert one.runway(NOW) == runway
+
+
+async def test_a_guest_has_no_next_attempt_and_is_no_longer_waited_for(autojump_clock, sandbox, client):
+    async with open_manager(client, mode_of=lambda _domain: Mode.GUEST) as manager:
+        manager.ensure_domains([A])
+        await trio.sleep(DAY)
+        statistics = manager.statistics()[A]
+    assert (statistics.mode, statistics.next_attempt_at, statistics.leaf) == (Mode.GUEST, None, None)
+    assert sandbox.orders == []
 
 
 async def test_five_certificates_in_a_row_are_had_by_force_and_the_sixth_waits_for_the_ca(

@@ -138,7 +138,7 @@ async def test_a_name_that_is_no_cert_domain_shows_everywhere(autojump_clock, sa
     sandbox.set_cert_domains([])
     await service.start()
     await trio.sleep(2)
-    await everywhere(service, errors.NotACertDomainError, Level.WARNING)
+    await everywhere(service, errors.NotACertDomainError, Level.BAD)
     assert (await service("/readyz"))[0] == 503
 
 

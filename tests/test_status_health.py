@@ -6,6 +6,7 @@ import pytest
 from statuses import DAY, HOUR, MINUTE, NOW, SECOND, A, B, cert, domain, statistics
 
 from tscert_trio import ControlError, DomainState
+from tscert_trio.schedule import Mode
 from tscert_trio.status.health import liveness, readiness, render_health
 from tscert_trio.status.words import moment
 
@@ -62,6 +63,14 @@ UNREADY = {
     "fails": (
         domain(state=DomainState.FAILED, error=ControlError("SetDNS: no")),
         "no certificate; ControlError: SetDNS: no",
+    ),
+    "is a guest": (
+        domain(state=DomainState.FAILED, mode=Mode.GUEST, next_attempt_at=None),
+        "no certificate; not ordered here (issue = false)",
+    ),
+    "is a reader": (
+        domain(state=DomainState.FAILED, mode=Mode.READER),
+        "no certificate; not ordered here: this replica only reads",
     ),
     "waits for a limit": (
         domain(state=DomainState.LIMITED, limit="the limit on orders"),

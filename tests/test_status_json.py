@@ -20,6 +20,7 @@ from tscert_trio import (
     RenewalWindow,
     UnreachableError,
 )
+from tscert_trio.schedule import Mode
 from tscert_trio.status.history import DomainDetail, Event, EventList, PastCertificate
 from tscert_trio.status.making import make_report
 from tscert_trio.status.report import Level, Source, StatusReport
@@ -60,6 +61,7 @@ domains = st.builds(
     limit=st.none() | texts,
     limited_until=st.none() | moments,
     next_attempt_at=st.none() | moments,
+    mode=st.sampled_from(Mode),
 )
 limits = st.builds(
     LimitStatistics, name=texts, scope=texts, used=st.integers(0), capacity=st.integers(0),

@@ -11,6 +11,7 @@ from statuses import DAY, HOUR, LIFE, NOW, A, B, cert, delivery, domain, statist
 
 from tscert_trio import ControlError, DomainState, LimitStatistics, UnreachableError
 from tscert_trio.delivery_record import DeliveryState
+from tscert_trio.schedule import Mode
 from tscert_trio.statistics import REQUEST_SECONDS, RequestStatistics, SourceStatistics
 from tscert_trio.status.exposition import negotiate
 from tscert_trio.status.metrics import METRICS, render_metrics
@@ -70,7 +71,7 @@ def test_what_is_known_of_a_name_is_told(read):
         "tscert_domain_last_success_timestamp_seconds": (NOW - HOUR).timestamp(),
         "tscert_domain_next_attempt_timestamp_seconds": (NOW + 3 * HOUR).timestamp(),
         "tscert_domain_consecutive_failures": 3,
-        "tscert_domain_runway_attempts": domain(leaf=leaf, failures=3).runway,
+        "tscert_domain_runway_attempts": domain(leaf=leaf, failures=3).runway(NOW),
         "tscert_domain_state": 1,
     }
 
@@ -95,6 +96,26 @@ def test_what_is_not_known_is_left_out(read):
 )
 def test_a_certificate_is_ready_from_its_first_moment_to_its_last(read, left, ready):
     assert read(statistics(domain(leaf=cert(left=left))))["tscert_certificate_ready", ("domain", A)] == ready
+
+
+@pytest.mark.parametrize("mode", [Mode.READER, Mode.GUEST])
+def test_where_nothing_is_ordered_there_is_no_runway_to_run_out_of(read, mode):
+    found = read(statistics(domain(leaf=cert(), mode=mode), domain(B, leaf=cert())))
+    assert set(values_of(found, "tscert_domain_runway_attempts")) == {(B,)}
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"cert_domains": None}, []),
+        ({"cert_domains": None, "trouble": UnreachableError("no")}, [0]),
+        ({"cert_domains": frozenset()}, [1]),
+        ({"trouble": UnreachableError("no")}, [0]),
+    ],
+)
+def test_tailscaled_is_neither_up_nor_down_before_it_was_asked(read, fields, told):
+    found = read(statistics(**fields))
+    assert [number for (name, *_), number in found.items() if name == "tscert_tailscaled_up"] == told
 
 
 @pytest.mark.parametrize("state", DomainState)
@@ -237,7 +258,7 @@ def test_the_parsers_give_the_numbers_back(accept, left, times, failures, second
     expected = [at.timestamp() for at in (*times, leaf.not_after, leaf.not_before, one.due_at)]
     assert told == pytest.approx(expected, abs=0.001)
     assert found["tscert_domain_consecutive_failures", ("domain", A)] == failures
-    assert found["tscert_domain_runway_attempts", ("domain", A)] == one.runway
+    assert found["tscert_domain_runway_attempts", ("domain", A)] == one.runway(NOW)
     assert found["tscert_localapi_request_duration_seconds_sum", ("endpoint", "e")] == seconds
     assert found["tscert_localapi_request_duration_seconds_count", ("endpoint", "e")] == count
     assert found["tscert_attempts_total", ("outcome", "found"), ("request", "look")] == count

@@ -4,6 +4,7 @@ import os
 import sqlite3
 from datetime import UTC, datetime, timedelta
 
+import attrs
 import pytest
 
 from tscert_trio.certificate import Certificate
@@ -60,10 +61,12 @@ def test_it_says_that_the_service_does_not_run_and_is_a_warning_at_least(tmp_pat
     write(tmp_path, record_of(BOX), wanted=[BOX])
     report = report_of(tmp_path)
     assert (report.source, report.level, report.is_told) == (Source.JOURNAL, Level.WARNING, True)
-    assert report.summary == "The service does not run. What it knew last: The name is well."
+    assert report.summary == "The service does not run. What it knew last: The name has a valid certificate."
     (domain,) = report.domains
     assert (domain.name, domain.level, domain.state) == (BOX, Level.GOOD, "unknown")
     assert domain.next_attempt_at is None
+    assert "; due in " in domain.summary
+    assert "not renewed while the service does not run" in domain.summary
     assert domain.certificate.not_after == NOW + 80 * DAY
 
 
@@ -72,6 +75,22 @@ def test_names_that_left_are_not_shown_and_new_ones_without_a_record_are(tmp_pat
     (domain,) = report_of(tmp_path).domains
     assert domain.name == SHOP
     assert domain.summary == "no certificate yet; nothing is tried while the service does not run"
+
+
+def test_what_a_dead_service_left_undone_is_not_under_way(tmp_path):
+    due = attrs.evolve(leaf_of(BOX), not_after=NOW + 20 * DAY, not_before=NOW - 70 * DAY)
+    write(tmp_path, record_of(BOX, leaf=due), wanted=[BOX, SHOP])
+    by_name = {domain.name: domain for domain in report_of(tmp_path).domains}
+    assert (by_name[BOX].level, by_name[SHOP].level) == (Level.WARNING, Level.BAD)
+    for domain in by_name.values():
+        assert domain.summary.endswith("; nothing is tried while the service does not run")
+
+
+def test_names_without_a_certificate_are_counted_as_that(tmp_path):
+    with open_state_folder(tmp_path) as journal:
+        journal.note_wanted([BOX, SHOP])
+        summary = report_of(tmp_path).summary  # beside a service that runs
+    assert summary.endswith(": No name has a valid certificate.")
 
 
 def test_that_no_name_is_wanted_is_known_too(tmp_path):

@@ -10,7 +10,8 @@ import pytest
 from status_scene import DAY, NOW, day, delivery, detail, event, fqdn, name, night, night_events, zone
 
 from tscert_trio import ControlError
-from tscert_trio.statistics import CertManagerStatistics, LimitStatistics
+from tscert_trio.schedule import Mode
+from tscert_trio.statistics import CertManagerStatistics, DomainState, LimitStatistics
 from tscert_trio.status.history import DomainDetail
 from tscert_trio.status.making import make_report
 from tscert_trio.status.page import render_domain, render_missing, render_page, static_file
@@ -153,7 +154,7 @@ def test_trouble_comes_first_and_the_sentence_says_it():
     assert names_of(html)[:5] == [fqdn(label) for label in ("files", "wiki", "git", "shop", "api")]
     (heading,) = re.findall("<h1>(.*?)</h1>", html)
     assert heading.startswith(
-        "1 of 11 names has no working certificate, 3 more are not well. files.tail1234.ts.net: "
+        "2 of 11 names have no working certificate, 2 more are not well. files.tail1234.ts.net: "
     )
 
 
@@ -208,11 +209,29 @@ def test_a_bar_stays_within_its_place_whatever_the_clock_says(kind):
     assert max(shares) <= 100
 
 
+def test_a_guest_is_promised_no_attempt():
+    guest = attrs.evolve(name("old", None), mode=Mode.GUEST, state=DomainState.FAILED, next_attempt_at=None)
+    text = row(page(statistics_of(guest)), "old")
+    assert "never: it is not ordered here" in text
+    assert "not ordered here (issue = false)" in text
+    assert "Attempts left" not in text
+    assert "Attempts left" in row(page(statistics_of(name("new", DAY))), "new")
+
+
+def test_the_end_of_what_was_good_is_no_promise_once_it_is_past():
+    shop = name("shop", 1 * DAY)
+    failing = delivery(shop, error="no", is_done=False, good_until=NOW - DAY)
+    found = attrs.evolve(
+        detail(), domain=make_report(statistics_of(shop, deliveries=(failing,)), NOW).domains[0]
+    )
+    assert "Harmless until" not in render_domain(found).decode()
+
+
 def test_the_filter_works_by_the_address_alone():
     assert names_of(page(q="SHOP")) == [fqdn("shop")]
-    assert names_of(page(level="warning")) == [fqdn(label) for label in ("wiki", "git", "shop")]
-    assert names_of(page(level="warning", q="i")) == [fqdn(label) for label in ("wiki", "git", "shop")]
-    assert names_of(page(level="warning", q="wi")) == [fqdn("wiki")]
+    assert names_of(page(level="warning")) == [fqdn(label) for label in ("git", "shop")]
+    assert names_of(page(level="bad", q="i")) == [fqdn(label) for label in ("files", "wiki")]
+    assert names_of(page(level="bad", q="wi")) == [fqdn("wiki")]
     assert "1 of 11 shown" in page(q="shop")
 
 

@@ -13,6 +13,7 @@ from tscert_trio import (
     NotACertDomainError,
     UnreachableError,
 )
+from tscert_trio.schedule import Mode
 from tscert_trio.status.making import make_report, trouble_of
 from tscert_trio.status.report import Level, Source
 from tscert_trio.status.words import in_time, moment, of_names, span
@@ -48,14 +49,14 @@ GOOD, NOTICE, WARNING, BAD = Level
 WAITING, QUEUED, REQUESTING, ISSUED, ASLEEP, LIMITED = DomainState
 
 WITHOUT_ERROR = {  # by certificate: the level in each state, and what is said first
-    "none": ([WARNING, NOTICE, NOTICE, NOTICE, NOTICE, WARNING], "no certificate yet"),
+    "none": ([BAD, NOTICE, NOTICE, NOTICE, NOTICE, BAD], "no certificate yet"),
     "valid": ([WARNING, NOTICE, NOTICE, GOOD, GOOD, NOTICE], "valid until {end} (60 days)"),
     "due": ([WARNING, NOTICE, NOTICE, NOTICE, NOTICE, NOTICE], "valid until {end} (20 days)"),
     "due, and nearly over": (
-        [WARNING, NOTICE, NOTICE, WARNING, WARNING, WARNING],
+        [WARNING] * 6,
         "valid until {end} (3 days)",
     ),
-    "nearly over": ([WARNING, NOTICE, NOTICE, WARNING, WARNING, WARNING], "valid until {end} (30 minutes)"),
+    "nearly over": ([WARNING] * 6, "valid until {end} (30 minutes)"),
     "ended": ([BAD] * 6, "the certificate ENDED 3 hours ago, at {end}"),
 }
 DUE = {
@@ -64,7 +65,7 @@ DUE = {
     "nearly over": ", renewal was due 29 days ago",
 }
 WITH_ERROR = {
-    "none": ([WARNING, *[BAD] * 5], "no certificate ({kind})"),
+    "none": ([BAD] * 6, "no certificate ({kind})"),
     "valid": ([WARNING] * 6, "{renewal} ({kind}), harmless so far: valid until {end} (60 days)"),
     "due": ([WARNING] * 6, "{renewal} ({kind}), harmless so far: valid until {end} (20 days)"),
     "due, and nearly over": (
@@ -151,7 +152,7 @@ def test_a_limit_that_lasts_longer_than_the_certificate_is_a_trouble(until):
 def test_a_certificate_that_has_not_begun_lets_the_clock_be_doubted(state):
     report = report_of(domain(state=state, leaf=cert(left=92 * DAY)))
     assert (report.level, report.summary, report.is_ready) == (
-        WARNING,
+        BAD,
         "the certificate begins in 2 days: is the clock of this machine right?",
         False,
     )
@@ -168,7 +169,7 @@ def test_a_certificate_is_valid_to_its_last_moment():
 def test_a_name_that_waits_for_a_tailscaled_that_is_away_says_so():
     report = report_of(domain(state=WAITING, **FIELDS[WAITING]), trouble=AWAY, cert_domains=None)
     assert (report.level, report.summary) == (
-        WARNING,
+        BAD,
         "no certificate (UnreachableError); it waits for tailscaled",
     )
     assert report.trouble == trouble_of(AWAY)
@@ -239,6 +240,115 @@ def test_what_ends_first_says_until_when_all_is_harmless():
         assert report.harmless_until == NOW + min(good_until, 9 * DAY)
 
 
+@pytest.mark.parametrize(
+    ("one", "deliveries"),
+    [
+        (
+            domain(leaf=cert(), error=FAILED),
+            [delivery(error="no"), delivery(error="no", good_until=NOW + DAY)],
+        ),
+        (domain(leaf=cert(), error=FAILED), [delivery(error="no", good_until=NOW)]),
+        (domain(leaf=cert(left=-DAY), error=FAILED), [delivery(error="no", good_until=NOW + DAY)]),
+        (domain(leaf=cert(left=100 * DAY), error=FAILED), []),
+        (domain(error=FAILED), [delivery(error="no", good_until=NOW + DAY)]),
+    ],
+    ids=["never delivered", "delivered, and over", "ended", "not begun", "no certificate"],
+)
+def test_what_does_harm_is_never_called_harmless(one, deliveries):
+    report = report_of(one, *deliveries)
+    assert (report.level, report.harmless_until) == (BAD, None)
+    assert "harmless" not in make_report(statistics(one, deliveries=deliveries), NOW).summary
+
+
+NEVER_ORDERED = {
+    Mode.READER: "not ordered here: this replica only reads",
+    Mode.GUEST: "not ordered here (issue = false)",
+}
+
+
+@pytest.mark.parametrize("mode", NEVER_ORDERED)
+def test_a_name_that_is_not_ordered_here_says_so_and_promises_nothing(mode):
+    why, until = NEVER_ORDERED[mode], f"valid until {moment(NOW + 60 * DAY)} (60 days)"
+    then = f"{why}; looked for in 3 hours"
+    cases = [
+        (cert(), ISSUED, None, GOOD, f"{until}, {why}; renewal due in 30 days"),
+        (CERTIFICATES["nearly over"], ISSUED, None, WARNING, f", renewal was due 29 days ago; {then}"),
+        (CERTIFICATES["ended"], ASLEEP, None, BAD, f"; {then}"),
+        (
+            cert(),
+            ASLEEP,
+            FAILED,
+            WARNING,
+            f"looking for a new one fails (ControlError), harmless so far: {until}",
+        ),
+        (None, ASLEEP, FAILED, BAD, f"no certificate (ControlError); {then}"),
+    ]
+    for leaf, state, error, level, text in cases:
+        report = report_of(domain(state=state, leaf=leaf, error=error, mode=mode))
+        assert (report.level, report.mode, report.runway) == (level, mode.value, 0)
+        assert text in report.summary
+        assert "attempt" not in report.summary
+        assert "renewal fails" not in report.summary
+
+
+def test_a_guest_that_has_no_certificate_never_gets_one_by_itself():
+    guest = domain(state=ASLEEP, mode=Mode.GUEST, next_attempt_at=None)
+    report = report_of(guest)
+    assert (report.level, report.summary) == (BAD, "no certificate; not ordered here (issue = false)")
+    assert "under way" not in make_report(statistics(guest), NOW).summary
+
+
+def test_a_keeper_is_the_mode_of_a_name_that_is_not_told_otherwise():
+    assert report_of(domain(leaf=cert())).mode == "keeper"
+
+
+@pytest.mark.parametrize("leaf", [None, cert()])
+def test_a_name_that_is_looked_at_for_the_first_time_is_not_said_to_be_renewed(leaf):
+    report = report_of(domain(state=QUEUED, leaf=leaf, attempts=0, next_attempt_at=None))
+    assert report.level is NOTICE
+    assert report.summary.endswith("; it is asked for when others are done")
+
+
+LEFT = cert().not_after
+MEANINGS = [
+    (delivery(state=PENDING, error="no"), "What serves this name does not have its newest certificate."),
+    (delivery(state=PENDING, error="no", served="old"), "does not have its newest certificate."),
+    (
+        delivery(state=PENDING, error="no", good_until=LEFT),
+        "what was found changed since could not be put right.",
+    ),
+    (
+        delivery(state=WRITTEN, error="no", served=None),
+        "is written, and what serves this name was not told of it.",
+    ),
+    (delivery(state=WRITTEN, error="no", served="old"), "still serves the certificate before its newest."),
+    (
+        delivery(state=ANNOUNCED, error="no", served=None),
+        "is in its place, and whether it is served is not known.",
+    ),
+    (delivery(state=ANNOUNCED, error="no", served="none"), "No server was seen to serve this name."),
+    (
+        delivery(state=ANNOUNCED, error="no", served="other"),
+        "serves a certificate that does not come from this",
+    ),
+    (
+        delivery(state=SERVED, error="no"),
+        "was delivered; the look whether all is still as it should be failed.",
+    ),
+    (
+        delivery(state=WRITTEN, goal=WRITTEN, error="no", served=None, is_done=False),
+        "was delivered; the look whether all is still as it should be failed.",
+    ),
+]
+
+
+@pytest.mark.parametrize("index", range(len(MEANINGS)))
+def test_a_delivery_that_fails_means_what_was_done_and_seen(index):
+    given, meaning = MEANINGS[index]
+    (report,) = report_of(domain(leaf=cert()), given).deliveries
+    assert meaning in report.trouble.meaning
+
+
 def test_a_delivery_of_an_older_certificate_is_not_current():
     report = report_of(domain(leaf=cert()), delivery(), delivery(target="b", fingerprint="11" * 32))
     assert [each.is_current for each in report.deliveries] == [True, False]
@@ -247,6 +357,9 @@ def test_a_delivery_of_an_older_certificate_is_not_current():
 def test_what_is_wrong_with_a_delivery_has_a_remedy_that_names_the_name():
     (report,) = report_of(domain(leaf=cert()), delivery(error="no")).deliveries
     assert (report.trouble.kind, report.trouble.text) == ("DeliveryError", "no")
+    assert report.trouble.remedy.endswith(f"tscert-trio renew {A}")
+    (report,) = report_of(domain(leaf=cert()), delivery(error="no", output="more")).deliveries
+    assert f"tscert-trio status {A}" in report.trouble.remedy
     assert report.trouble.remedy.endswith(f"tscert-trio renew {A}")
 
 
@@ -262,7 +375,7 @@ def test_the_worst_comes_first_then_who_has_none_then_who_ends_first_then_by_nam
             domain("good", leaf=cert()),
             domain("warning, ends later", leaf=cert(left=20 * DAY), error=FAILED),
             domain("warning, ends sooner", leaf=cert(left=10 * DAY), error=FAILED),
-            domain("warning, without one", state=WAITING, next_attempt_at=None),
+            domain("bad, waits", state=WAITING, next_attempt_at=None),
             domain("under way", state=REQUESTING, next_attempt_at=None),
             domain("bad 2", error=FAILED),
             domain("bad 1", error=FAILED),
@@ -271,10 +384,10 @@ def test_the_worst_comes_first_then_who_has_none_then_who_ends_first_then_by_nam
         NOW,
     )
     assert [each.name for each in report.domains] == [
-        "bad 1", "bad 2", "warning, without one", "warning, ends sooner", "warning, ends later",
+        "bad 1", "bad 2", "bad, waits", "warning, ends sooner", "warning, ends later",
         "under way", "good",
     ]  # fmt: skip
-    assert report.counts == {"good": 1, "notice": 1, "warning": 3, "bad": 2}
+    assert report.counts == {"good": 1, "notice": 1, "warning": 2, "bad": 3}
     assert report.level is BAD
 
 
@@ -306,8 +419,8 @@ SENTENCES = [
     (
         (WELL, UNWELL, WAITS),
         {},
-        WARNING,
-        f"2 of 3 names are not well. {D}: no certificate (NotACertDomainError); ",
+        BAD,
+        f"1 of 3 names has no working certificate, 1 more is not well. {D}: no certificate ",
     ),
     (
         (WELL, ENDED),
@@ -318,7 +431,7 @@ SENTENCES = [
     ((ENDED,), {}, BAD, f"The name has no working certificate. {C}: "),
     ((UNWELL, ENDED), {}, BAD, f"1 of 2 names has no working certificate, 1 more is not well. {C}: "),
     (
-        (WELL, ENDED, domain("e", error=FAILED), UNWELL, WAITS),
+        (WELL, ENDED, UNWELL, domain("e", leaf=cert(left=20 * DAY), error=FAILED), WAITS),
         {},
         BAD,
         f"2 of 5 names have no working certificate, 2 more are not well. {C}: ",

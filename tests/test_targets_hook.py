@@ -145,9 +145,9 @@ async def test_a_usual_deploy_hook_of_certbot_works_unchanged(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "text"),
     [
-        (shell("echo one; echo two; exit 3"), "the shell hook ended with exit status 3: two"),
-        (shell("exit 1"), "the shell hook ended with exit status 1: it wrote nothing; run it by hand"),
-        (shell("kill -9 $$"), "the shell hook was ended by signal 9: it wrote nothing; run it by hand"),
+        (shell("echo one; echo two; exit 3"), "the shell hook ended with exit status 3"),
+        (shell("exit 1"), "the shell hook ended with exit status 1, and wrote nothing; run it by hand"),
+        (shell("kill -9 $$"), "the shell hook was ended by signal 9, and wrote nothing; run it by hand"),
         (HookSettings(command=("/no/such/hook",)), "the hook /no/such/hook is not found: give its full path"),
         (
             HookSettings(command=("no-such-hook", "x")),
@@ -155,7 +155,7 @@ async def test_a_usual_deploy_hook_of_certbot_works_unchanged(tmp_path):
         ),
     ],
 )
-async def test_a_failure_says_which_hook_how_and_what_it_wrote_last(settings, text):
+async def test_a_failure_says_which_hook_and_how(settings, text):
     with trio.fail_after(20):
         with pytest.raises(HookError) as caught:
             await run_hook(settings, {})
@@ -168,6 +168,22 @@ async def test_the_output_of_a_failure_is_kept():
         with pytest.raises(HookError) as caught:
             await run_hook(shell("echo one; echo two; exit 3"), {})
     assert caught.value.output == "one\ntwo"
+
+
+async def test_nothing_of_what_a_hook_wrote_is_in_the_text_and_the_end_is_in_what_the_log_is_told():
+    with trio.fail_after(20):
+        with pytest.raises(HookError) as caught:
+            await run_hook(shell("echo db_password=hunter2; exit 1"), {})
+    assert str(caught.value) == "the shell hook ended with exit status 1"
+    assert caught.value.told() == f"{caught.value}; last output: db_password=hunter2"
+
+
+def test_of_much_output_the_last_200_characters_are_told_on_one_line():
+    told = HookError("it failed", output="x\n" * 1000 + "the end\n").told()
+    assert told.startswith("it failed; last output: …")
+    assert told.endswith("x x the end")
+    assert len(told) == len("it failed; last output: ") + 200
+    assert HookError("it failed").told() == "it failed"
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from conftest import wait_until_started
 
 from tscert_trio import HookError, TargetError
 from tscert_trio.targets import reload_unit, send_signal
+from tscert_trio.targets.reload import unit_state
 
 UNIT = "nginx.service"
 
@@ -68,15 +69,28 @@ async def test_a_unit_is_reloaded_and_one_that_is_stopped_is_not_started(systemc
         ("", "systemctl ended with status 1; see journalctl -u nginx.service"),
     ],
 )
-async def test_a_failure_has_systemctl_s_words_and_what_to_do(systemctl, said, remedy):
+async def test_a_failure_says_what_to_do_and_systemctl_s_words_are_in_the_output_alone(
+    systemctl, said, remedy
+):
     systemctl(f'echo "{said}" >&2; exit 1')
     with trio.fail_after(20):
         with pytest.raises(HookError) as caught:
             await reload_unit(UNIT)
-    assert str(caught.value).startswith(f"cannot reload nginx.service: {said}")
+    assert str(caught.value).startswith("cannot reload nginx.service: systemctl ended with status 1; ")
+    assert not said or said not in str(caught.value)
+    assert said in caught.value.told()
     assert remedy in str(caught.value)
     assert "\n" not in str(caught.value)
     assert caught.value.output == said
+
+
+async def test_a_systemctl_that_does_not_say_how_a_unit_is_is_not_quoted(systemctl):
+    systemctl("echo hunter2; exit 1")
+    with trio.fail_after(20):
+        with pytest.raises(HookError) as caught:
+            await unit_state(UNIT)
+    text = "cannot reload nginx.service: systemctl does not say how it is; see journalctl -u nginx.service"
+    assert (str(caught.value), caught.value.output) == (text, "hunter2")
 
 
 async def test_where_there_is_no_systemctl_it_says_so(tmp_path, monkeypatch):

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, ClassVar, NoReturn
 import attrs
 
 from .delivery_record import DeliveryRecord
-from .errors import NotACertDomainError, TargetError, UnreachableError
+from .errors import HookError, NotACertDomainError, TargetError, UnreachableError, with_output
+from .schedule import Mode
 from .targets import coalesced_environments, run_hook
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ class FailureAlerts:
                     target=each.target,
                     state=name,
                     name=name,
-                    text=each.error or "",
+                    text="" if each.error is None else with_output(each.error, each.output),
                     remedy=""
                     if each.error is None
                     else "See the text; after a repair: SIGHUP, or a renewal.",
@@ -154,7 +155,8 @@ class FailureAlerts:
         try:
             await run_hook(self._hook, environ)
         except TargetError as exc:
-            _logger.warning("on_failure: %s. It is tried again within ten minutes.", str(exc).rstrip("."))
+            text = exc.told() if isinstance(exc, HookError) else str(exc)
+            _logger.warning("on_failure: %s. It is tried again within ten minutes.", text.rstrip("."))
             later = self._context.clock() + _PAUSE_AFTER_FAILURE
             self._later.update({trouble.key: later for trouble in troubles})
         else:
@@ -168,7 +170,7 @@ class FailureAlerts:
             "TSCERT_CLASS": trouble.name,
             "TSCERT_TEXT": trouble.text,
             "TSCERT_REMEDY": trouble.remedy,
-            "TSCERT_RUNWAY": str(loop.statistics().runway) if loop is not None else "",
+            "TSCERT_RUNWAY": _runway(loop, self._context.clock()),
             "TSCERT_NOT_AFTER": f"{until.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" if until else "",
         }
 
@@ -184,3 +186,9 @@ class FailureAlerts:
             )
             self._told[trouble.key] = record
             self._context.journal.remember_delivery(record)
+
+
+def _runway(loop: CertLoop | None, now: datetime) -> str:
+    """Return how many attempts are left; nothing where none is made here."""
+    statistics = loop.statistics() if loop is not None else None
+    return "" if statistics is None or statistics.mode is not Mode.KEEPER else str(statistics.runway(now))

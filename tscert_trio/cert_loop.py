@@ -18,7 +18,7 @@ import trio
 from .cert_requests import issue, look, renew
 from .errors import LocalAPIError, NotACertDomainError, without_frames
 from .loop_log import log_certificate, log_earlier_failure, log_end, log_failure
-from .schedule import Mode, Request, Step, may_look, next_step, slot_priority
+from .schedule import NEVER, Mode, Request, Step, may_look, next_step, slot_priority
 from .statistics import DomainState, DomainStatistics
 
 if TYPE_CHECKING:
@@ -185,7 +185,8 @@ class CertLoop:
             last_error=record.error,
             last_attempt_at=record.ended_at,
             last_success_at=record.succeeded_at,
-            next_attempt_at=step.at if step else None,
+            next_attempt_at=step.at if step and step.at < NEVER else None,
+            mode=self._mode,
             limit=step.limit if step else None,
             limited_until=step.limited_until if step else None,
             order_at=record.order_at,
@@ -212,6 +213,7 @@ class CertLoop:
     async def _wait_until_listed(self) -> None:
         self._state, self._step = DomainState.WAITING, None
         await self._context.cert_domains.wait_for(self.domain)
+        self._state = DomainState.QUEUED
 
     def _plan(self, now: datetime) -> Step:
         context = self._context

@@ -54,8 +54,17 @@ class DeliveryBook:
     _is_for: Callable[[str], bool] = attrs.field(init=False)
     _remembered: set[str] = attrs.field(init=False)
     """Names that the journal knows, until that was told."""
+    _noted: dict[str, set[tuple[str, DeliveryState]]] = attrs.field(factory=dict, init=False)
+    """By name the steps of a certificate that went well, but not all the way: each retry does them again."""
+    _complained: dict[str, tuple[str, str]] = attrs.field(init=False)
+    """By name the certificate that failed last, and how."""
 
     def __attrs_post_init__(self) -> None:
+        self._complained = {
+            domain: (record.fingerprint, record.error)
+            for domain, record in self._records.items()
+            if record.error is not None
+        }
         self.goal = goal_of(self.settings)
         self._remembered = set(self._records)
         self._is_for = DomainFilter(only=self.settings.domains)
@@ -149,6 +158,12 @@ class DeliveryBook:
         now = self._context.clock()
         was_bad, leaf = record.error is not None, self.newest_leaf(record.domain)
         is_news = was_bad or state is not record.state
+        if state is self.goal:
+            self._noted.pop(record.domain, None)
+        elif is_news:
+            noted, step = self._noted.setdefault(record.domain, set()), (record.fingerprint, state)
+            is_news = not was_bad or step not in noted
+            noted.add(step)
         record.reached(state, now, is_goal=state is self.goal)
         if state is self.goal:
             record.good_until = leaf.not_after if leaf is not None else None
@@ -169,7 +184,9 @@ class DeliveryBook:
         for record in records:
             if record.domain not in self._loops():  # it has left meanwhile
                 continue
-            is_news = text != record.error
+            complaint = (record.fingerprint, text)
+            is_news = record.error is None or complaint != self._complained.get(record.domain)
+            self._complained[record.domain] = complaint
             record.failed(text, self._context.clock(), output=output)
             self._remember(record, "failed" if is_news else None, text)
             assert record.retry_at is not None

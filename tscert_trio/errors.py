@@ -50,6 +50,9 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
 
+_SAID_CHARS = 200
+
+
 class TscertError(Exception):
     """Base of all errors of this package. ``str(error)`` is one line."""
 
@@ -85,6 +88,8 @@ class TargetError(TscertError):
 class HookError(TargetError):
     """A command that was to be run for a certificate failed, was not found, or took too long.
 
+    ``str(error)`` has nothing of what the command wrote: that may be secret, and the text is shown to all.
+
     Attributes:
         output: the end of what it wrote; a private key in it is left out.
     """
@@ -92,6 +97,22 @@ class HookError(TargetError):
     def __init__(self, text: str, *, output: str = "") -> None:
         super().__init__(text)
         self.output = output
+
+    def told(self) -> str:
+        """Return what happened with the end of the output, on one line: for this machine only."""
+        return with_output(str(self), self.output)
+
+
+def with_output(text: str, output: str | None) -> str:
+    """Return a text with the last 200 characters of some output, on one line: for this machine only."""
+    said = end_of(output or "")
+    return f"{text.rstrip('.')}; last output: {said}" if said else text
+
+
+def end_of(output: str) -> str:
+    """Return the last 200 characters of some output, on one line."""
+    said = " ".join(output.split())
+    return said if len(said) <= _SAID_CHARS else f"…{said[1 - _SAID_CHARS :]}"
 
 
 class StateError(TscertError):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .clock import describe_duration
 from .errors import NotACertDomainError
+from .schedule import NEVER
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -106,6 +107,8 @@ def local_time(at: datetime) -> str:
 
 def _then(step: Step, now: datetime) -> str:
     at = step.limited_until or step.at
+    if at >= NEVER:
+        return "It is not asked for again: nothing is ordered for it here."
     reason = f" (it waits for {step.limit})" if step.limit else ""
     return f"Next attempt at {local_time(at)}, in {describe_duration(at - now)}{reason}."
 
@@ -118,5 +121,5 @@ def _fields(record: DomainRecord, step: Step | None) -> dict[str, Any]:
         "error": type(record.error).__name__ if record.error is not None else None,
         "retry": record.failures or None,
         "valid_until": record.leaf.not_after.isoformat() if record.leaf is not None else None,
-        "next_attempt_at": at.isoformat() if at is not None else None,
+        "next_attempt_at": at.isoformat() if at is not None and at < NEVER else None,
     }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from .schedule import LONG_AGO, NO_LIMITS, CALimits, RetryPolicy, due_time, runway
+from .schedule import LONG_AGO, NO_LIMITS, CALimits, Mode, RetryPolicy, due_time, runway
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -69,7 +69,9 @@ class DomainStatistics:
     last_success_at: datetime | None
     """When a certificate that is not due was seen last."""
     next_attempt_at: datetime | None
-    """When the loop asks next; ``None`` while it waits, queues or asks."""
+    """When the loop asks next; ``None`` while it waits, queues or asks, and where it never does."""
+    mode: Mode = Mode.KEEPER
+    """Whether certificates are ordered for it here."""
     limit: str | None = None
     """What a new certificate waits for, where that is a limit of the CA."""
     limited_until: datetime | None = None
@@ -88,20 +90,22 @@ class DomainStatistics:
     @property
     def due_at(self) -> datetime | None:
         """When the certificate is due to be renewed; ``None`` without one."""
-        return self.due_and_runway()[0]
+        return due_time(self.leaf, self.window)[0] if self.leaf is not None else None
 
     @property
     def due_reason(self) -> DueReason | None:
         """Why it is due then."""
-        return self.due_and_runway()[1]
+        return due_time(self.leaf, self.window)[1] if self.leaf is not None else None
 
-    @property
-    def runway(self) -> int:
-        """How many attempts the present schedule still has before the certificate ends; 999 is enough.
+    def runway(self, now: datetime) -> int:
+        """Return how many attempts the schedule still has before the certificate ends; 999 is enough.
 
-        0 where the certificate has ended, or there is none.
+        0 where the certificate has ended, where there is none, and where none is ordered here.
+
+        Args:
+            now: the present time.
         """
-        return self.due_and_runway()[2]
+        return self.due_and_runway(now)[2]
 
     def attempts_left(self, now: datetime) -> int | None:
         """Return how many orders the CA's limit on failed validations lets through; ``None``: any number."""
@@ -111,12 +115,18 @@ class DomainStatistics:
         """Return how many new certificates its limit for the same name lets through; ``None``: any number."""
         return self.limits.certificates_per_name.left(self.certificates_full_at, now)
 
-    def due_and_runway(self) -> tuple[datetime | None, DueReason | None, int]:
-        """Return :attr:`due_at`, :attr:`due_reason` and :attr:`runway` at the price of one."""
+    def due_and_runway(self, now: datetime) -> tuple[datetime | None, DueReason | None, int]:
+        """Return :attr:`due_at`, :attr:`due_reason` and :meth:`runway` at the price of one.
+
+        Args:
+            now: the present time.
+        """
         if self.leaf is None:
             return None, None, 0
         due, reason = due_time(self.leaf, self.window)
-        at = max(filter(None, (due, self.order_at, self.limited_until, self.next_attempt_at)))
+        if self.mode is not Mode.KEEPER:
+            return due, reason, 0
+        at = max(filter(None, (now, due, self.order_at, self.limited_until, self.next_attempt_at)))
         return due, reason, runway(self.failures, at, self.leaf.not_after, self.retry_policy)
 
 

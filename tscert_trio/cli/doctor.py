@@ -1,6 +1,7 @@
 """Look at everything that certificates depend on, and tell what is wrong and what to do; change nothing.
 
-A service that runs is asked how it stands, too. Where its settings are not those given here, that is told first.
+A service that runs is asked how it stands, too. Where its settings are not those given
+here, that is told first.
 """
 
 from __future__ import annotations

@@ -31,6 +31,8 @@ __all__ = ["add_arguments", "command"]
 
 _POLL_SECONDS = 1
 _AT_ONCE = 1000
+_BEFORE_ALL = "0"
+"""No event has it: all come after it."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -81,12 +83,13 @@ def _follow(options: argparse.Namespace, client: StatusClient) -> NoReturn:
     name = _name(options, client)
     events = client.events(limit=options.count, domain=name).events
     width, is_away = 0, False
-    after: str | None = None
+    after = _BEFORE_ALL
     while True:
         width = max([width, *(len(each.domain) for each in events)])
         _print(events, options, width)
         after = events[-1].id if events else after
-        time.sleep(_POLL_SECONDS)
+        if len(events) < _AT_ONCE:  # else there may be more at once
+            time.sleep(_POLL_SECONDS)
         try:
             events = client.events(limit=_AT_ONCE, after=after, domain=name).events
         except NoStatusServiceError as exc:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from ..errors import NotACertDomainError
+from ..errors import NotACertDomainError, with_output
 from ..status.wire import to_plain
 from ..status.words import in_time, moment
 from .telling import attempts_left, certificates_left, says_as_much
@@ -157,7 +157,7 @@ class Renewal:
         self.outcome, self._text = verb, text
         if failed is not None:
             self.outcome, self._trouble = "not delivered", failed.trouble
-            self._text = f"{text}; but {failed.target}: {failed.summary}"
+            self._text = with_output(f"{text}; but {failed.target}: {failed.summary}", failed.output)
 
     def _is_delivering(self, report: DomainReport) -> bool:
         return any(self._is_tried(each) for each in report.deliveries)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import NotACertDomainError
 from ..status.report import Source
-from ..status.words import in_time, moment, span
+from ..status.words import NOT_ORDERED, in_time, moment, span
 from .events_table import event_lines
 from .telling import attempts_left, certificates_left
 from .terminal import MARKS, STYLES, Line
@@ -66,7 +66,7 @@ def _when(at: datetime, now: datetime) -> str:
 
 
 def _state(domain: DomainReport, now: datetime) -> str:
-    parts = [domain.state]
+    parts = [domain.state, *([NOT_ORDERED[domain.mode]] if domain.mode in NOT_ORDERED else [])]
     if domain.limit is not None and domain.limited_until is not None:
         parts.append(f"an order waits for {domain.limit} until {_when(domain.limited_until, now)}")
     is_look = domain.limited_until is not None
@@ -106,7 +106,7 @@ def _attempts(domain: DomainReport, now: datetime, issued_at: datetime | None) -
     left = [text for text in (attempts_left(domain), certificates_left(domain)) if text is not None]
     if left:
         yield _row("CA's limits", ", ".join(left))
-    if domain.certificate is not None:
+    if domain.certificate is not None and domain.mode not in NOT_ORDERED:
         number = "plenty of" if domain.runway >= _RUNWAY_ENOUGH else str(domain.runway)
         yield _row("Runway", f"{number} attempts are left before the certificate ends")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..errors import end_of
 from ..status.report import Level
 from ..status.words import in_time, moment
 from .telling import as_sentences, comes_next, says_as_much
@@ -104,6 +105,8 @@ def _why(domain: DomainReport, report: StatusReport) -> Iterator[Line]:
             if text != domain.summary:
                 yield Line(text, STYLES[delivery.level], _INDENT)
             if delivery.trouble is not None:
+                if delivery.output:
+                    yield Line(f"last output: {end_of(delivery.output)}", "", _INDENT)
                 yield Line(delivery.trouble.remedy, "", f"{_INDENT}→ ")
     if domain.harmless_until is not None:
         yield Line(f"harmless until {moment(domain.harmless_until)}", "", _INDENT)

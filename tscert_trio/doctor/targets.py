@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from ..errors import TargetError
+from ..errors import HookError, TargetError, with_output
 from ..planning import wanted_names
 from ..serve_config import DomainFilter
 from ..target_settings import FILE_KEYS, file_templates
@@ -143,7 +143,7 @@ async def _reload(check: str, unit: str | None) -> list[Finding]:
         load_state, active_state = await unit_state(unit)
     except TargetError as exc:
         what, _, remedy = str(exc).rpartition("; ")
-        return [bad(check, what, remedy)]
+        return [bad(check, with_output(what, exc.output if isinstance(exc, HookError) else None), remedy)]
     if load_state != "loaded":
         return [
             bad(check, f"systemd has no unit {unit} ({load_state})", f"systemctl list-units '{unit[:3]}*'")

@@ -2,8 +2,9 @@
 
 from .attempt import Attempt, DeliveryEvent
 from .folder import default_state_folder, open_state_folder
+from .queries import Memories
 from .reading import holder_of, open_for_reading
-from .sqlite import Journal, Memories
+from .sqlite import Journal
 
 __all__ = [
     "Attempt",

@@ -17,6 +17,7 @@ class Attempt:
     """One request that may have led to an order. Written before it is sent, finished afterwards."""
 
     number: int
+    """While under way, that of its beginning; then another: see :class:`~.sqlite.Journal`."""
     domain: str
     request: str
     """``issue`` or ``renew``; ``look`` where a look failed, or found a certificate of tailscaled's own."""

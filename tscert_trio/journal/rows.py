@@ -42,22 +42,27 @@ CREATE TABLE IF NOT EXISTS delivery_events (
 CREATE TABLE IF NOT EXISTS wanted (domain TEXT PRIMARY KEY) WITHOUT ROWID;
 """
 
-BEGIN_ATTEMPT = "INSERT INTO attempts (domain, request, started_at) VALUES (?, ?, ?)"
+BEGIN_ATTEMPT = "INSERT INTO attempts (number, domain, request, started_at) VALUES (?, ?, ?, ?)"
 END_ATTEMPT = "UPDATE attempts SET ended_at = ?, outcome = ?, text = ?, fingerprint = ? WHERE number = ?"
-NOTE_ATTEMPT = (
-    "INSERT INTO attempts (domain, request, started_at, ended_at, outcome, text, fingerprint) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?)"
+END_AND_MOVE_ATTEMPT = (
+    "UPDATE attempts SET ended_at = ?, outcome = ?, text = ?, fingerprint = ?, number = ? WHERE number = ?"
+)
+NOTE_ATTEMPT = "INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+ALL_ATTEMPTS = "SELECT * FROM attempts WHERE TRUE"
+ENDED_ATTEMPTS = "SELECT * FROM attempts WHERE ended_at IS NOT NULL AND outcome IS NOT NULL"
+DELIVERY_EVENTS = "SELECT * FROM delivery_events WHERE TRUE"
+NEWEST_NUMBER = (
+    "SELECT max(coalesce((SELECT max(number) FROM attempts WHERE number < :highest), 0), "
+    "coalesce((SELECT max(number) FROM delivery_events WHERE number < :highest), 0))"
 )
 PUT_CERTIFICATE = "INSERT INTO certificates VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 PUT_DOMAIN = f"REPLACE INTO domains VALUES ({', '.join('?' * 22)})"  # noqa: S608 -- question marks
 PUT_DELIVERY = f"REPLACE INTO deliveries VALUES ({', '.join('?' * 14)})"  # noqa: S608 -- question marks
-NOTE_DELIVERY = (
-    "INSERT INTO delivery_events (at, target, domain, outcome, text, fingerprint) VALUES (?, ?, ?, ?, ?, ?)"
-)
+NOTE_DELIVERY = "INSERT INTO delivery_events VALUES (?, ?, ?, ?, ?, ?, ?)"
 ALL_DELIVERIES = "SELECT * FROM deliveries"
 PUT_LIMIT = "REPLACE INTO limits VALUES (?, ?, ?)"
 NEWEST_CERTIFICATES = "SELECT * FROM certificates WHERE fingerprint IN (SELECT fingerprint FROM domains)"
-CERTIFICATES_OF = "SELECT * FROM certificates WHERE domain = ? ORDER BY not_before"
+CERTIFICATES_OF = "SELECT * FROM certificates WHERE domain = :domain ORDER BY not_before"
 ALL_DOMAINS = "SELECT * FROM domains"
 ALL_LIMITS = "SELECT * FROM limits"
 PUT_WANTED = "INSERT INTO wanted VALUES (?)"
@@ -242,7 +247,7 @@ def to_delivery(row: tuple[Any, ...]) -> DeliveryRecord:
 
 
 def from_delivery_event(event: DeliveryEvent) -> tuple[Any, ...]:
-    """Return a row of ``delivery_events``, without its number."""
+    """Return a row of ``delivery_events``, without its number, which comes first."""
     fingerprint = event.fingerprint and bytes.fromhex(event.fingerprint)
     return event.at.timestamp(), event.target, event.domain, event.outcome, event.text, fingerprint
 
@@ -250,6 +255,7 @@ def from_delivery_event(event: DeliveryEvent) -> tuple[Any, ...]:
 def to_delivery_event(row: tuple[Any, ...]) -> DeliveryEvent:
     """Return what a row of ``delivery_events`` says."""
     number, at, target, domain, outcome, text, fingerprint = row
+    _check_texts(target, domain, outcome, text)
     return DeliveryEvent(
         number=number,
         at=_moment(at),
@@ -264,6 +270,7 @@ def to_delivery_event(row: tuple[Any, ...]) -> DeliveryEvent:
 def to_attempt(row: tuple[Any, ...]) -> Attempt:
     """Return what a row of ``attempts`` says."""
     number, domain, request, started_at, ended_at, outcome, text, fingerprint = row
+    _check_texts(domain, request, outcome, text)
     return Attempt(
         number=number,
         domain=domain,
@@ -274,3 +281,8 @@ def to_attempt(row: tuple[Any, ...]) -> Attempt:
         text=text,
         fingerprint=fingerprint and fingerprint.hex(),
     )
+
+
+def _check_texts(*values: object) -> None:
+    if not all(value is None or isinstance(value, str) for value in values):
+        raise TypeError("a blob where text should be")

@@ -2,7 +2,7 @@
 
 from .budget import LETS_ENCRYPT, LONG_AGO, NO_LIMITS, Bucket, CALimits
 from .ledger import AccountState, Ledger, TailnetState
-from .plan import Mode, Request, Step, may_look, next_step, runway
+from .plan import NEVER, Mode, Request, Step, may_look, next_step, runway
 from .record import DomainRecord
 from .renewal import REFRESH_INTERVAL, DueReason, RenewalWindow, due_time
 from .retry import RetryPolicy
@@ -11,6 +11,7 @@ from .slots import SlotPriority, slot_priority
 __all__ = [
     "LETS_ENCRYPT",
     "LONG_AGO",
+    "NEVER",
     "NO_LIMITS",
     "REFRESH_INTERVAL",
     "AccountState",

@@ -131,7 +131,7 @@ class StatusClient:
 
         Args:
             limit: how many at most.
-            after: the id of one; those that came later are returned.
+            after: the id of one; the first of those that came later are returned.
             domain: of one name only.
         """
         query = {"limit": limit, "after": after, "domain": domain}

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from ..schedule import Mode
 from ..statistics import DomainState
-from .words import in_time, moment, span
+from .words import NOT_ORDERED, in_time, moment, span
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,6 +62,8 @@ def _why_not(statistics: DomainStatistics, now: datetime) -> str:
         return f"its certificate begins {begins}, so the clock of this machine seems to be wrong"
     if error is not None:
         return f"{text}; {type(error).__name__}: {error}"
+    if statistics.mode is not Mode.KEEPER and statistics.state is not DomainState.WAITING:
+        return f"{text}; {NOT_ORDERED[statistics.mode.value]}"
     if statistics.state is DomainState.LIMITED:
         return f"{text}; one waits for {statistics.limit}"
     return f"{text}; {_STATES[statistics.state]}"

@@ -11,15 +11,13 @@ from .making import serial_text
 from .report import DomainReport, Level, Source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from ..journal import Attempt, DeliveryEvent, Journal
 
 __all__ = ["DomainDetail", "Event", "EventList", "PastCertificate", "past_certificates", "recent_events"]
 
 _MOST = 1000
-_AT_ONCE = 300
-"""So many attempts may begin, and end, while another goes on."""
+_MOST_DIGITS = 18
+"""Of an id; SQLite's numbers have 18 at least."""
 _LEVELS = {"issued": Level.GOOD, "found": Level.GOOD, "cancelled": Level.NOTICE}
 
 
@@ -113,69 +111,61 @@ def past_certificates(journal: Journal, domain: str) -> tuple[PastCertificate, .
 def recent_events(
     journal: Journal, *, domain: str | None = None, after: str | None = None, limit: int = 100
 ) -> tuple[Event, ...]:
-    """Return the newest events, the newest last.
+    """Return events in the order in which they came, the newest last.
 
     Args:
         journal: has them.
         domain: of one name only.
-        after: the :attr:`Event.id` of the last one that is known; those that came later are returned.
+        after: the :attr:`Event.id` of one: return the first of those that came later, so that who asks again
+            and again with the last that is known misses none; ``None``: the newest of all.
         limit: how many at most.
 
     Raises:
         ValueError: ``after`` is no id.
     """
-    limit = min(limit, _MOST)
-    known = _parse(after) if after is not None else None
-    found = [  # attempts are numbered when they begin
-        *_attempts(journal.attempts(domain, limit=limit + _AT_ONCE)),
-        *_deliveries(journal.delivery_events(domain, limit=limit)),
-    ]
-    keys = {event.id: _parse(event.id) for event in found}
-    found = [event for event in found if known is None or keys[event.id] > known]
-    found.sort(key=lambda event: keys[event.id])
-    return tuple(found[-limit:])
+    known = None if after is None else _number(after)
+    return tuple(map(_event, journal.events(domain, after=known, limit=min(limit, _MOST))))
 
 
-def _id(at: datetime, kind: str, number: int) -> str:
-    return f"{round(at.timestamp() * 1e6)}-{kind[0]}-{number}"
-
-
-def _parse(text: str) -> tuple[int, str, int]:
-    at, kind, number = text.split("-")
-    if kind not in {"a", "d"}:
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS):
         raise ValueError(f"{text!r} is no id of an event")
-    return int(at), kind, int(number)
+    return int(text)
 
 
-def _attempts(attempts: tuple[Attempt, ...]) -> Iterator[Event]:
-    for attempt in attempts:
-        if attempt.ended_at is None or attempt.outcome is None:
-            continue  # under way
-        yield Event(
-            id=_id(attempt.ended_at, "attempt", attempt.number),
-            at=attempt.ended_at,
-            domain=attempt.domain,
-            kind="attempt",
-            what=attempt.request,
-            outcome=attempt.outcome,
-            level=_LEVELS.get(attempt.outcome, Level.WARNING),
-            text=attempt.text,
-            seconds=(attempt.ended_at - attempt.started_at).total_seconds(),
-            fingerprint=attempt.fingerprint,
-        )
+def _event(found: Attempt | DeliveryEvent) -> Event:
+    from ..journal import DeliveryEvent  # a client needs none of it
+
+    return _step(found) if isinstance(found, DeliveryEvent) else _attempt(found)
 
 
-def _deliveries(steps: tuple[DeliveryEvent, ...]) -> Iterator[Event]:
-    for step in steps:
-        yield Event(
-            id=_id(step.at, "delivery", step.number),
-            at=step.at,
-            domain=step.domain,
-            kind="delivery",
-            what=step.target,
-            outcome=step.outcome,
-            level=Level.WARNING if step.outcome == "failed" else Level.GOOD,
-            text=step.text,
-            seconds=None,
-            fingerprint=step.fingerprint,
-        )
+def _attempt(attempt: Attempt) -> Event:
+    assert attempt.ended_at is not None
+    assert attempt.outcome is not None
+    return Event(
+        id=str(attempt.number),
+        at=attempt.ended_at,
+        domain=attempt.domain,
+        kind="attempt",
+        what=attempt.request,
+        outcome=attempt.outcome,
+        level=_LEVELS.get(attempt.outcome, Level.WARNING),
+        text=attempt.text,
+        seconds=(attempt.ended_at - attempt.started_at).total_seconds(),
+        fingerprint=attempt.fingerprint,
+    )
+
+
+def _step(step: DeliveryEvent) -> Event:
+    return Event(
+        id=str(step.number),
+        at=step.at,
+        domain=step.domain,
+        kind="delivery",
+        what=step.target,
+        outcome=step.outcome,
+        level=Level.WARNING if step.outcome == "failed" else Level.GOOD,
+        text=step.text,
+        seconds=None,
+        fingerprint=step.fingerprint,
+    )

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from ..delivery_record import DeliveryState
 from ..errors import NotACertDomainError
+from ..schedule import Mode
 from ..statistics import DomainState
 from .report import Level
-from .words import in_time, moment, span
+from .words import NOT_ORDERED, in_time, moment, span
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -18,11 +19,13 @@ if TYPE_CHECKING:
     from ..statistics import CertManagerStatistics, DeliveryStatistics, DomainStatistics
     from .report import CertificateReport, Trouble
 
-__all__ = ["judge", "judge_delivery", "why_not_well"]
+__all__ = ["delivery_meaning", "judge", "judge_delivery", "why_not_well"]
 
 _IN_HAND = {DomainState.REQUESTING: "being requested", DomainState.QUEUED: "requested when others are done"}
+_FIRST = "it is asked for when others are done"
 _UNASKED = {True: "it is about to be asked for", False: "nothing is tried while the service does not run"}
 _UNDER_WAY = {DomainState.WAITING, DomainState.QUEUED, DomainState.REQUESTING, DomainState.LIMITED}
+_AT_THE_START = {DomainState.WAITING, DomainState.QUEUED}
 _SOON = timedelta(days=2)
 """With less left, what is wrong is called harmless no more."""
 
@@ -69,7 +72,7 @@ def judge(
         return Level.BAD, f"the certificate ENDED {ago}, at {end}{why}; {then}"
     if now < certificate.not_before:
         begins = in_time(certificate.not_before, now)
-        return Level.WARNING, f"the certificate begins {begins}: is the clock of this machine right?"
+        return Level.BAD, f"the certificate begins {begins}: is the clock of this machine right?"
     return _judge_valid(statistics, certificate, trouble, now)
 
 
@@ -80,21 +83,30 @@ def _judge_valid(
     left = certificate.not_after - now
     until = f"valid until {moment(certificate.not_after)} ({span(left)})"
     if trouble is None and now < certificate.due_at and statistics.state not in _UNDER_WAY:
-        return Level.GOOD, f"{until}, renewal due {in_time(certificate.due_at, now)}"
+        return Level.GOOD, f"{until}, {_renewal(statistics, certificate, now)}"
     then = _then(statistics, trouble, now, "a new one")
     is_late = left < (certificate.not_after - certificate.not_before) / 20
     if trouble is not None:
-        what = "renewal has to wait" if statistics.state is DomainState.WAITING else "renewal fails"
+        what = "renewal" if statistics.mode is Mode.KEEPER else "looking for a new one"
+        what = f"{what} {'has to wait' if statistics.state is DomainState.WAITING else 'fails'}"
         if left < _SOON:
             return Level.WARNING, f"{what} ({trouble.kind}), and the certificate ENDS in {span(left)}; {then}"
         return Level.WARNING, f"{what} ({trouble.kind}), harmless so far: {until}; {then}"
     if statistics.limited_until is not None and statistics.limited_until >= certificate.not_after:
         return Level.WARNING, f"{until}; {then}, which is too late"
     if statistics.state in _UNDER_WAY:
-        is_asleep = statistics.state is DomainState.LIMITED
-        return Level.WARNING if is_asleep and is_late else Level.NOTICE, f"{until}; {then}"
+        return Level.WARNING if is_late else Level.NOTICE, f"{until}; {then}"
     due = f"{until}, renewal was due {in_time(certificate.due_at, now)}"
-    return Level.WARNING if is_late else Level.NOTICE, f"{due}; {then}"
+    return Level.WARNING if is_late or not statistics.is_running else Level.NOTICE, f"{due}; {then}"
+
+
+def _renewal(statistics: DomainStatistics, certificate: CertificateReport, now: datetime) -> str:
+    """Return when a valid certificate is renewed."""
+    if not statistics.is_running:
+        return f"not renewed while the service does not run; due {in_time(certificate.due_at, now)}"
+    if statistics.mode is not Mode.KEEPER:
+        return f"{NOT_ORDERED[statistics.mode.value]}; renewal due {in_time(certificate.due_at, now)}"
+    return f"renewal due {in_time(certificate.due_at, now)}"
 
 
 def _judge_without(
@@ -102,11 +114,11 @@ def _judge_without(
 ) -> tuple[Level, str]:
     """Return how well a name is that has no certificate."""
     then = _then(statistics, trouble, now, "one")
-    if trouble is None:
-        is_limited = statistics.state is DomainState.LIMITED
-        return Level.WARNING if is_limited else Level.NOTICE, f"no certificate yet; {then}"
-    is_waiting = statistics.state is DomainState.WAITING
-    return Level.WARNING if is_waiting else Level.BAD, f"no certificate{why}; {then}"
+    if trouble is not None:
+        return Level.BAD, f"no certificate{why}; {then}"
+    never_comes = statistics.mode is Mode.GUEST and statistics.state not in _AT_THE_START
+    is_bad = never_comes or not statistics.is_running or statistics.state is DomainState.LIMITED
+    return Level.BAD if is_bad else Level.NOTICE, f"no certificate{'' if never_comes else ' yet'}; {then}"
 
 
 def _then(statistics: DomainStatistics, trouble: Trouble | None, now: datetime, one: str) -> str:
@@ -120,11 +132,14 @@ def _then(statistics: DomainStatistics, trouble: Trouble | None, now: datetime, 
     """
     at = statistics.limited_until or statistics.next_attempt_at
     if statistics.state is DomainState.WAITING:
-        if trouble is None or trouble.kind == NotACertDomainError.__name__:
-            return "it waits to be among this node's CertDomains"
-        return "it waits for tailscaled"
+        is_listed = trouble is not None and trouble.kind != NotACertDomainError.__name__
+        return "it waits for tailscaled" if is_listed else "it waits to be among this node's CertDomains"
+    if statistics.mode is not Mode.KEEPER:
+        look = f"; looked for {in_time(at, now)}" if at is not None else ""
+        return f"{NOT_ORDERED[statistics.mode.value]}{look}"
     if statistics.state in _IN_HAND:
-        return f"{one} is {_IN_HAND[statistics.state]}"
+        is_first = statistics.state is DomainState.QUEUED and not statistics.attempts
+        return _FIRST if is_first else f"{one} is {_IN_HAND[statistics.state]}"
     if statistics.limit is not None and at is not None:
         return f"{one} waits for {statistics.limit} until {moment(at)}"
     if at is not None:
@@ -151,4 +166,38 @@ _STATES = {
     DeliveryState.WRITTEN: "the certificate is written",
     DeliveryState.ANNOUNCED: "the certificate is announced",
     DeliveryState.SEEN_SERVED: "the certificate was seen served",
+}
+
+
+def delivery_meaning(statistics: DeliveryStatistics, newest: CertificateReport | None) -> str:
+    """Return what it means that a delivery fails: what is done with which certificate, and what a probe saw.
+
+    Args:
+        statistics: of the delivery.
+        newest: the newest certificate of the name.
+    """
+    state = statistics.state
+    seen = _SEEN.get(statistics.served or "")
+    if seen is not None and state in _TOLD:
+        return seen
+    if statistics.state is statistics.goal:
+        return "The newest certificate was delivered; the look whether all is still as it should be failed."
+    is_redone = newest is not None and statistics.good_until == newest.not_after
+    if is_redone and state is DeliveryState.PENDING:
+        return "The newest certificate was delivered; what was found changed since could not be put right."
+    return _MEANINGS[state]
+
+
+_TOLD = {DeliveryState.WRITTEN, DeliveryState.ANNOUNCED, DeliveryState.SEEN_SERVED}
+"""Here what a probe saw is about this certificate."""
+_SEEN = {
+    "old": "What serves this name still serves the certificate before its newest.",
+    "other": "What serves this name serves a certificate that does not come from this target.",
+    "none": "No server was seen to serve this name. The newest certificate is in its place.",
+}
+_MEANINGS = {
+    DeliveryState.PENDING: "What serves this name does not have its newest certificate.",
+    DeliveryState.WRITTEN: "The newest certificate is written, and what serves this name was not told of it.",
+    DeliveryState.ANNOUNCED: "The newest certificate is in its place, and whether it is served is not known.",
+    DeliveryState.SEEN_SERVED: "The newest certificate was seen served, and a later step failed.",
 }

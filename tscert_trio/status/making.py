@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING
 
-from .judging import judge, judge_delivery, why_not_well
+from .judging import delivery_meaning, judge, judge_delivery, why_not_well
 from .report import (
     CertificateReport,
     DeliveryReport,
@@ -33,8 +33,12 @@ if TYPE_CHECKING:
 __all__ = ["make_report", "serial_text", "trouble_of"]
 
 _LONG_AGO, _NEVER = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
-_DELIVERY_MEANING = "What serves this name does not have its newest certificate."
 _DELIVERY_REMEDY = "The text says it. After the repair try at once: tscert-trio renew {domain}"
+_OUTPUT_REMEDY = (
+    "The text says it, and what was run for it wrote more: on its machine, tscert-trio status {domain} shows "
+    "that. "
+    "After the repair try at once: tscert-trio renew {domain}"
+)
 
 
 def make_report(
@@ -71,7 +75,7 @@ def make_report(
     for report in reports:
         counts[report.level.value] += 1
     level = reports[0].level if reports else Level.GOOD
-    summary = sentence_of_all(reports, counts, is_told=statistics.is_told)
+    summary = sentence_of_all(reports, counts, is_told=statistics.is_told, is_live=source is Source.SERVICE)
     if (trouble := statistics.trouble) is not None:
         level = worst_of((level, Level.WARNING))
         summary = (
@@ -154,25 +158,22 @@ def _domain(
     *,
     with_output: bool,
 ) -> DomainReport:
-    due_at, due_reason, runway = statistics.due_and_runway()
+    due_at, due_reason, runway = statistics.due_and_runway(now)
     certificate = _certificate(statistics, due_at, due_reason, now)
     trouble = trouble_of(error) if error is not None else None
-    fingerprint = certificate.fingerprint if certificate is not None else None
-    reports = tuple(_delivery(each, fingerprint, now, with_output=with_output) for each in deliveries)
+    reports = tuple(_delivery(each, certificate, now, with_output=with_output) for each in deliveries)
     level, summary = judge(statistics, certificate, trouble, now)
-    ends = [certificate.not_after] if trouble is not None and certificate is not None else []
     worst = max(reports, key=lambda report: report.level.rank, default=None)
     if worst is not None and worst.level.rank > level.rank:
         level, summary = worst.level, f"{worst.target}: {worst.summary}"
-    ends += [report.good_until for report in reports if report.trouble is not None and report.good_until]
-    until = min(ends, default=None)
     return DomainReport(
         name=statistics.domain,
         level=level,
         summary=summary,
         state="unknown" if source is Source.JOURNAL else statistics.state.value,
         certificate=certificate,
-        harmless_until=until if until is not None and until > now else None,
+        mode=statistics.mode.value,
+        harmless_until=None if level is Level.BAD else _harmless_until(certificate, trouble, reports, now),
         trouble=trouble,
         attempts=statistics.attempts,
         failures=statistics.failures,
@@ -186,6 +187,24 @@ def _domain(
         certificates_left=statistics.certificates_left(now),
         deliveries=reports,
     )
+
+
+def _harmless_until(
+    certificate: CertificateReport | None,
+    trouble: Trouble | None,
+    deliveries: Iterable[DeliveryReport],
+    now: datetime,
+) -> datetime | None:
+    """Return until when all that is wrong does no harm; ``None`` where not all of it is known to do none."""
+    if certificate is None or not certificate.is_valid:
+        return None
+    ends = [certificate.not_after] if trouble is not None else []
+    for delivery in deliveries:
+        if delivery.trouble is not None:
+            if delivery.good_until is None or delivery.good_until <= now:
+                return None
+            ends.append(delivery.good_until)
+    return min(ends, default=None)
 
 
 def _certificate(
@@ -211,16 +230,17 @@ def _certificate(
 
 
 def _delivery(
-    statistics: DeliveryStatistics, fingerprint: str | None, now: datetime, *, with_output: bool
+    statistics: DeliveryStatistics, newest: CertificateReport | None, now: datetime, *, with_output: bool
 ) -> DeliveryReport:
     level, summary = judge_delivery(statistics, now)
     trouble = None
     if statistics.error is not None:
+        remedy = _OUTPUT_REMEDY if statistics.output else _DELIVERY_REMEDY
         trouble = Trouble(
             kind="DeliveryError",
             text=statistics.error,
-            meaning=_DELIVERY_MEANING,
-            remedy=_DELIVERY_REMEDY.format(domain=statistics.domain),
+            meaning=delivery_meaning(statistics, newest),
+            remedy=remedy.format(domain=statistics.domain),
         )
     return DeliveryReport(
         target=statistics.target,
@@ -229,7 +249,7 @@ def _delivery(
         state=statistics.state.value,
         goal=statistics.goal.value,
         is_done=statistics.is_done,
-        is_current=statistics.fingerprint == fingerprint,
+        is_current=newest is not None and statistics.fingerprint == newest.fingerprint,
         since=statistics.since,
         failures=statistics.failures,
         trouble=trouble,

@@ -11,6 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..delivery_record import DeliveryState
+from ..schedule import Mode
 from ..statistics import REQUEST_SECONDS
 from .exposition import Family, Kind, Metric, escape, histogram, label, render
 from .judging import why_not_well
@@ -67,7 +68,7 @@ _OF_DOMAINS: dict[Metric, Callable[[_Row], object]] = {
     ): lambda row: _time(row.statistics.last_success_at),
     _gauge(
         "tscert_domain_next_attempt_timestamp_seconds",
-        "When tailscaled is asked next; absent while the name waits or is asked for.",
+        "When tailscaled is asked next; absent while the name waits or is asked for, and where it never is.",
         "domain",
     ): lambda row: _time(row.statistics.next_attempt_at),
     _gauge("tscert_domain_consecutive_failures", "Counted failures in a row.", "domain"): lambda row: (
@@ -75,9 +76,10 @@ _OF_DOMAINS: dict[Metric, Callable[[_Row], object]] = {
     ),
     _gauge(
         "tscert_domain_runway_attempts",
-        "Attempts that the schedule has left before the certificate ends; 999 is enough.",
+        "Attempts that the schedule has left before the certificate ends; 999 is enough; absent where this "
+        "service orders nothing.",
         "domain",
-    ): lambda row: row.runway,
+    ): lambda row: row.runway if row.statistics.mode is Mode.KEEPER else None,
 }
 """What is told of each name, and how it is read."""
 
@@ -127,7 +129,9 @@ _SOURCE = _gauge(
     "source",
 )
 _BUS = _gauge("tscert_ipn_bus_connected", "Whether tailscaled's IPN bus is watched just now: 1 or 0.")
-_UP = _gauge("tscert_tailscaled_up", "Whether tailscaled tells its CertDomains: 1 or 0.")
+_UP = _gauge(
+    "tscert_tailscaled_up", "Whether tailscaled tells its CertDomains: 1 or 0; absent while not known."
+)
 _CAPABILITY = _gauge("tscert_tailscaled_capability", "The capability version of tailscaled; 148 is v1.104.")
 _DURATION = Metric(
     "tscert_localapi_request_duration_seconds",
@@ -167,7 +171,7 @@ def _of_domains(statistics: CertManagerStatistics, now: datetime) -> Iterator[Fa
         _Row(
             f'{{domain="{escape(each.domain)}"}} ',
             each,
-            *each.due_and_runway()[::2],
+            *each.due_and_runway(now)[::2],
             each.leaf is not None and each.leaf.valid_at(now),
         )
         for each in statistics.domains
@@ -225,7 +229,8 @@ def _of_all(statistics: CertManagerStatistics, now: datetime) -> Iterator[Family
         [f"{label(source=each.name)} {int(each.trouble is None)}" for each in statistics.sources],
     )
     yield _BUS, [f" {int(statistics.bus_connected)}"]
-    yield _UP, [f" {int(statistics.trouble is None)}"]
+    is_known = statistics.cert_domains is not None or statistics.trouble is not None
+    yield _UP, [f" {int(statistics.trouble is None)}"] if is_known else []
     yield _CAPABILITY, [f" {statistics.capability}"] if statistics.capability is not None else []
     yield _DURATION, histogram(statistics.requests, REQUEST_SECONDS)
     yield _CLOCK, [f" {_time(now)}"]

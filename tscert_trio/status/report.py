@@ -62,7 +62,7 @@ class Trouble:
     kind: str
     """The class, such as ``ControlError`` (``docs/design.rst``, "What failed")."""
     text: str
-    """In the words of who said it, on one line."""
+    """In the words of who said it, on one line; nothing of what a hook or a reload wrote."""
     meaning: str
     """In our words."""
     remedy: str
@@ -132,7 +132,7 @@ class DeliveryReport:
     trouble: Trouble | None
     """Why a step failed; ``null`` once the goal is reached."""
     output: str | None
-    """The end of what the hook wrote last; only for who asks by the Unix socket."""
+    """The end of what the hook, or a reload that failed, wrote last; only for who asks by the Unix socket."""
     next_attempt_at: datetime | None
     """When a step that failed is tried again."""
     checked_at: datetime | None
@@ -158,10 +158,14 @@ class DomainReport:
     state: str
     """What its loop does: ``waiting``, ``queued``, ``requesting``, ``issued``, ``failed`` or ``limited``;
     ``unknown`` from the journal."""
+    mode: str = "keeper"
+    """Whether certificates are ordered for it here: ``keeper``; ``reader``, where this replica only reads;
+    ``guest``, where the configuration says ``issue = false``. The journal, which does not know, says
+    ``keeper``."""
     certificate: CertificateReport | None
     """The newest, valid or not."""
     harmless_until: datetime | None
-    """Until when what is wrong does no harm; ``null`` where nothing is wrong, or it does."""
+    """Until when what is wrong does no harm; ``null`` where nothing is wrong, or it does, or nobody knows."""
     trouble: Trouble | None
     """Why the last request failed, or why it waits; ``null`` after a success."""
     attempts: int
@@ -169,13 +173,13 @@ class DomainReport:
     failures: int
     """Counted failures in a row."""
     runway: int
-    """Attempts that are left before the certificate ends; 999 is enough."""
+    """Attempts that are left before the certificate ends; 999 is enough, and 0 where none is ordered here."""
     last_attempt_at: datetime | None
     """When the last request ended."""
     last_success_at: datetime | None
     """When a certificate that is not due was seen last."""
     next_attempt_at: datetime | None
-    """When tailscaled is asked next; ``null`` while the name waits, or is asked for."""
+    """When tailscaled is asked next; ``null`` while the name waits or is asked for, and where it never is."""
     limit: str | None
     """What a new certificate waits for, where that is a limit of the CA."""
     limited_until: datetime | None

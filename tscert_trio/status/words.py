@@ -12,7 +12,13 @@ if TYPE_CHECKING:
 
     from .report import DomainReport, Level
 
-__all__ = ["in_time", "moment", "of_names", "sentence_of_all", "span"]
+__all__ = ["NOT_ORDERED", "in_time", "moment", "of_names", "sentence_of_all", "span"]
+
+NOT_ORDERED = {
+    "reader": "not ordered here: this replica only reads",
+    "guest": "not ordered here (issue = false)",
+}
+"""Why nothing is ordered for a name, by its mode."""
 
 _UNITS = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 
@@ -49,13 +55,16 @@ def of_names(count: int, total: int, one: str = "is", many: str = "are") -> str:
     return f"{who} {one if count == 1 else many}"
 
 
-def sentence_of_all(domains: Sequence[DomainReport], counts: dict[str, int], *, is_told: bool) -> str:
+def sentence_of_all(
+    domains: Sequence[DomainReport], counts: dict[str, int], *, is_told: bool, is_live: bool = True
+) -> str:
     """Return how all names are.
 
     Args:
         domains: the worst first.
         counts: how many are of each level.
         is_told: whether it is known which names are wanted.
+        is_live: whether the service says so; else its journal, and nobody knows whether all goes well.
     """
     if not is_told:
         return "It is not known yet which names are wanted."
@@ -63,7 +72,7 @@ def sentence_of_all(domains: Sequence[DomainReport], counts: dict[str, int], *, 
         return "No name wants a certificate."
     total, bad, warnings = len(domains), counts["bad"], counts["warning"]
     if not bad and not warnings:
-        return _sentence_without_trouble(domains, counts["notice"])
+        return _sentence_without_trouble(domains, counts["notice"], is_live=is_live)
     tail = f"{domains[0].name}: {domains[0].summary}"
     if bad:
         more = f", {warnings} more {'is' if warnings == 1 else 'are'} not well" if warnings else ""
@@ -71,8 +80,11 @@ def sentence_of_all(domains: Sequence[DomainReport], counts: dict[str, int], *, 
     return f"{of_names(warnings, total)} not well{_harmless(domains[:warnings])}. {tail}"
 
 
-def _sentence_without_trouble(domains: Sequence[DomainReport], under_way: int) -> str:
+def _sentence_without_trouble(domains: Sequence[DomainReport], under_way: int, *, is_live: bool) -> str:
     total, ready = len(domains), sum(each.is_ready for each in domains)
+    if not is_live:
+        who = of_names(ready, total, "has", "have") if ready else "No name has"
+        return f"{who} a valid certificate."
     if not ready:
         return "The certificate is under way." if total == 1 else "Certificates are under way."
     if not under_way:

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = ["run_hook"]
 
-_LINE_CHARS = 200
-
 
 def _inherited() -> dict[str, str]:
     """Return the service's environment without what is for the service alone."""
@@ -37,7 +35,8 @@ async def run_hook(settings: HookSettings, environ: Mapping[str, str]) -> str:
         environ: variables besides those of the service.
 
     Raises:
-        HookError: it could not be started, or took too long, or ended with another status than 0.
+        HookError: it could not be started, or took too long, or ended with another status than 0. What it
+            wrote is in the error's output, and not in its text.
     """
     command, name = settings.command, f"the hook {settings.command[0]}"
     if settings.shell:
@@ -53,5 +52,5 @@ async def run_hook(settings: HookSettings, environ: Mapping[str, str]) -> str:
         how = f"was ended by signal {-ended.status}"
     else:
         how = f"ended with exit status {ended.status}"
-    last = ended.output.rpartition("\n")[2].strip()[:_LINE_CHARS] or "it wrote nothing; run it by hand"
-    raise HookError(f"{name} {how}: {last}", output=ended.output)
+    silent = "" if ended.output else ", and wrote nothing; run it by hand"
+    raise HookError(f"{name} {how}{silent}", output=ended.output)

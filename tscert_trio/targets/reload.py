@@ -48,7 +48,8 @@ async def reload_unit(unit: str) -> None:
         unit: such as ``nginx.service``.
 
     Raises:
-        HookError: systemd did not do it; the text is systemctl's, with what to do.
+        HookError: systemd did not do it; the text says what to do, and systemctl's own words, which may quote
+            the unit, are in the error's output only.
         TargetError: this is no name of a unit, or there is no systemctl.
     """
     if not _UNIT.fullmatch(unit):
@@ -68,8 +69,7 @@ async def reload_unit(unit: str) -> None:
     if ended.status is None:
         text = f"systemctl did not end within {_SECONDS} s; see journalctl -u {unit}"
     else:
-        said = " ".join(ended.output.split()) or f"systemctl ended with status {ended.status}"
-        text = f"{said}{_remedy_for(said, unit)}"
+        text = f"systemctl ended with status {ended.status}{_remedy_for(ended.output, unit)}"
     raise HookError(f"cannot reload {unit}: {text}", output=ended.output)
 
 
@@ -100,12 +100,15 @@ async def unit_state(unit: str) -> tuple[str, str]:
     ended = await run_program(command, {**os.environ, "LC_ALL": "C"}, seconds=5, what="systemctl")
     found = dict(line.split("=", 1) for line in ended.output.splitlines() if "=" in line)
     if ended.status != 0 or not {"LoadState", "ActiveState"} <= found.keys():
-        said = " ".join(ended.output.split()) or "systemctl did not answer"
-        raise HookError(f"cannot reload {unit}: {said}{_remedy_for(said, unit)}", output=ended.output)
+        remedy = _remedy_for(ended.output, unit)
+        raise HookError(
+            f"cannot reload {unit}: systemctl does not say how it is{remedy}", output=ended.output
+        )
     return found["LoadState"], found["ActiveState"]
 
 
 def _remedy_for(said: str, unit: str) -> str:
+    said = " ".join(said.split())
     remedies = (remedy for pattern, remedy in _REMEDY_BY_TEXT if pattern.search(said))
     return f"; {next(remedies, 'see journalctl -u {unit}').format(unit=unit)}"
 

@@ -67,7 +67,7 @@ def _facts(report: DeliveryReport, now: datetime) -> Iterator[tuple[str, str | M
         yield "Failures", str(report.failures)
     if report.next_attempt_at is not None:
         yield "Next try", safe(when(report.next_attempt_at, now))
-    if report.good_until is not None and report.trouble is not None:
+    if report.good_until is not None and report.good_until > now and report.trouble is not None:
         yield "Harmless until", safe(when(report.good_until, now))
     for warning in report.warnings:
         yield "Warning", warning

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..words import in_time
+from ..words import NOT_ORDERED, in_time
 from .markup import escape, link, linked, quoted, stamp, when
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ _NO_TIME = {
 def next_attempt(report: DomainReport, now: datetime) -> str:
     """Return when the name is asked for next: in how long, and at what time."""
     at = report.limited_until or report.next_attempt_at
+    if at is None and report.mode == "guest":
+        return "<b>never: it is not ordered here</b>"
     if at is None:
         return f"<b>{_NO_TIME.get(report.state, 'not known')}</b>"
     return f"<b>{in_time(at, now)}</b> {stamp(at)}"
@@ -54,6 +56,8 @@ def facts(report: DomainReport, now: datetime) -> str:
     terms += f"<dt>Last attempt<dd>{when(attempt, now)}{result}"
     if not result:
         terms += f"<dt>Last success<dd>{when(success, now)}"
+    if report.mode in NOT_ORDERED:
+        return terms
     runway = "enough" if report.runway >= _ENOUGH else f"{report.runway} before the certificate ends"
     terms += f"<dt>Attempts left<dd>{runway}"
     if report.attempts_left is not None:
@@ -77,7 +81,7 @@ def _urgent(report: DomainReport, now: datetime) -> Iterator[str]:
         yield f"{report.failures} failure{'s' if report.failures > 1 else ''} in a row"
         if report.last_attempt_at is not None:
             yield f"last attempt {in_time(report.last_attempt_at, now)}"
-        if report.is_ready and report.runway < _ENOUGH:
+        if report.is_ready and report.runway < _ENOUGH and report.mode not in NOT_ORDERED:
             attempts = f"{report.runway} attempt{'s' if report.runway != 1 else ''}"
             yield f"{attempts} left before the certificate ends"
     if report.limit is not None:

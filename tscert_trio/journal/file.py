@@ -1,0 +1,133 @@
+"""The journal's file while it is open: written, read and moved on, whatever the disk says."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Self, TypeVar
+
+from .checkpoints import Checkpoints, checkpoint
+from .database import UNREADABLE, begin_anew, open_database
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+__all__ = ["JournalFile"]
+
+_T = TypeVar("_T")
+
+_logger = logging.getLogger(__name__)
+
+_GOOD_AGAIN_AFTER = 20
+"""Writes in a row: on a full disk some go well."""
+_UNREAD = (
+    "the journal %s cannot be read (%s): what has happened is not shown; certificates are kept all the same. "
+    "Look at the disk, and restart the service: it sets a damaged journal aside"
+)
+
+
+class JournalFile:
+    """Opens the file, or another in its place; what cannot be written or read is told, and no more.
+
+    Args:
+        path: the file, which is this process's alone; ``None``: in memory.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._trouble = ""
+        self._unread = ""
+        """What kept it from being read last."""
+        self._good_writes = 0
+        self._checkpoints = Checkpoints()
+        self.is_incomplete = False
+        """Whether it was begun anew while it was in use: how names stand is to be written again."""
+        self._db, self._path = open_database(path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc_info: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; everything is written already."""
+        self._db.close()
+
+    async def run(self) -> None:
+        """Move what was written into the file proper, now and then, in a thread, until cancelled."""
+        await self._checkpoints.run(lambda: self._path)
+
+    def checkpoint(self) -> None:
+        """Do the same once, now."""
+        if self._path is not None:
+            checkpoint(self._path)
+
+    def _read(self, query: Callable[[sqlite3.Connection], _T], default: _T) -> _T:
+        """Ask for something that is only shown. Trouble is told once."""
+        try:
+            found = query(self._db)
+        except UNREADABLE as exc:
+            if str(exc) != self._unread:
+                self._unread = str(exc)
+                _logger.error(_UNREAD, self._path, exc)  # noqa: TRY400
+            return default
+        self._unread = ""
+        return found
+
+    def _forget_what_is_written(self) -> None:
+        """Take nothing for written; for who writes only what is new."""
+
+    @contextmanager
+    def _writing(self, *, is_one: bool = False) -> Iterator[sqlite3.Connection]:
+        """Write as one transaction. Trouble is told once, and lets the service go on.
+
+        Args:
+            is_one: one statement, which is a transaction by itself.
+        """
+        try:
+            with nullcontext() if is_one else self._transaction():
+                yield self._db
+        except sqlite3.OperationalError as exc:  # the disk is full, or gone
+            self._tell(exc)
+        except sqlite3.ProgrammingError:  # a bug: it was closed, say
+            raise
+        except UNREADABLE as exc:
+            self._begin_anew(exc)
+        else:
+            self._good_writes += 1
+            if self._trouble and self._good_writes >= _GOOD_AGAIN_AFTER:
+                _logger.info("the journal can be written again")
+                self._trouble = ""
+        self._checkpoints.note_commit()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        db = self._db
+        db.execute("BEGIN")
+        try:
+            yield
+            db.execute("COMMIT")
+        except BaseException:
+            self._forget_what_is_written()  # what was not written must be written again
+            if db.in_transaction:  # SQLite itself ends some of those that fail
+                db.execute("ROLLBACK")
+            raise
+
+    def _begin_anew(self, exc: Exception) -> None:
+        self._db.close()
+        self._db, self._path = begin_anew(self._path, f"is damaged ({exc})")
+        self._forget_what_is_written()
+        self.is_incomplete = True
+
+    def _tell(self, exc: Exception) -> None:
+        self._good_writes = 0
+        if str(exc) != self._trouble:
+            self._trouble = str(exc)
+            _logger.error(
+                "the journal %s cannot be written (%s): going on, but a restart would not know what happened "
+                "meanwhile",
+                self._path,
+                exc,
+            )
