@@ -53,9 +53,7 @@ def lines_of(result, status=0):
 
 def test_in_a_pipe_each_name_has_one_line_of_columns_and_trouble_comes_first(house):
     summary, *rows = lines_of(house.run("status"))
-    assert summary.startswith(
-        f"2 of 4 names have no working certificate. {API}: no certificate (ControlError)"
-    )
+    assert summary.startswith(f"2 of 4 names have no valid certificate. {API}: no certificate (ControlError)")
     cells = [re.split(r" {2,}", row) for row in rows]
     assert [row[:3] for row in cells] == [
         ["bad", API, "failed"],

@@ -11,12 +11,15 @@ from pathlib import Path
 
 import attrs
 import pytest
+import trio
 
 import tscert_trio
 from tscert_trio import errors, sandbox
 from tscert_trio.cli.main import describe_default, make_parser
+from tscert_trio.http_server import Response, serve_http
 from tscert_trio.options import OPTIONS
 from tscert_trio.settings import Settings
+from tscert_trio.unix_listener import open_unix_listener
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").rglob("*.rst"))
@@ -120,8 +123,10 @@ def test_without_a_table_of_metrics_nothing_is_said_of_them(monkeypatch):
 
 @pytest.mark.parametrize("module", [tscert_trio, sandbox], ids=lambda module: module.__name__)
 def test_every_public_name_of_the_library_is_described(module):
-    text = (ROOT / "docs/reference/library.rst").read_text()
-    described = re.findall(rf"^\.\. [\w:]+:: {re.escape(module.__name__)}\.(\w+)$", text, re.MULTILINE)
+    text = "".join((ROOT / f"docs/reference/{page}.rst").read_text() for page in ("library", "sandbox"))
+    described = re.findall(
+        rf"^\.\. (?!automodule)[\w:]+:: {re.escape(module.__name__)}\.(\w+)$", text, re.MULTILINE
+    )
     assert sorted(described) == sorted(name for name in module.__all__ if not name.endswith("Error"))
 
 
@@ -149,10 +154,13 @@ def test_every_configuration_on_a_page_is_one(tmp_path, page, block):
     assert Settings.load({"config_file": str(path)}, {}).config_file == path
 
 
+COMMANDS = "run|cert|config|sandbox|doctor|plan|status|events|renew"
+
+
 def commands_on(page):
     text = re.sub(r" \\\n\s*", " ", page.read_text())
     return re.findall(
-        r"^ +(?:\$ |[A-Z_]+=\S+ )?(?:\S*/)?(tscert-trio (?:run|cert|config|sandbox)\b[^#\n]*)",
+        rf"^ +(?:\$ |[A-Z_]+=\S+ )?(?:\S*/)?(tscert-trio (?:{COMMANDS})\b[^#\n]*)",
         text,
         re.MULTILINE,
     )
@@ -217,3 +225,44 @@ def test_the_container_runs_as_the_user_whom_the_pages_name():
     for path in ("packaging/docker/compose.yaml", "docs/howto/containers.rst"):
         (permitted,) = re.findall(r'TS_PERMIT_CERT_UID[=:] ?"?(\d+)', (ROOT / path).read_text())
         assert permitted == user
+
+
+def test_the_container_has_a_place_for_the_status_socket_and_a_health_check():
+    dockerfile = (ROOT / "packaging/docker/Dockerfile").read_text()
+    (folder,) = re.findall(r"TSCERT_STATUS_SOCKET=(\S+)/status\.sock$", dockerfile, re.MULTILINE)
+    assert re.search(rf"install -d -m 0755 -o tscert -g tscert {folder} ", dockerfile)
+    (source, target) = re.findall(r"^COPY (packaging/\S+) (\S+)$", dockerfile, re.MULTILINE)[0]
+    assert f"!{source}\n" in (ROOT / "packaging/docker/Dockerfile.dockerignore").read_text()
+    assert re.search(rf'^HEALTHCHECK .* CMD \["python", "{target}", "/livez"\]$', dockerfile, re.MULTILINE)
+    assert f'"{target}", "/readyz"' in (ROOT / "docs/howto/containers.rst").read_text()
+
+
+@pytest.mark.parametrize(("path", "status"), [("/livez", 0), ("/readyz", 1), (None, 0)])
+async def test_the_health_check_of_the_container_says_what_the_service_says(tmp_path, path, status):
+    async def answer(request):
+        await trio.lowlevel.checkpoint()
+        status = 200 if request.path == "/livez" else 503
+        return Response(status=status, body=f"this is {request.path}\n".encode())
+
+    async with open_unix_listener(tmp_path / "s", mode=0o600) as listener, trio.open_nursery() as nursery:
+        nursery.start_soon(serve_http, answer, [listener])
+        done = await ask_health(tmp_path / "s", *filter(None, [path]))
+        nursery.cancel_scope.cancel()
+    assert (done.returncode, done.stdout) == (status, f"this is {path or '/livez'}\n".encode())
+
+
+async def test_the_health_check_of_the_container_fails_where_no_service_answers(tmp_path):
+    done = await ask_health(tmp_path / "s")
+    assert done.returncode == 1
+    assert done.stdout.startswith(b"the service does not answer on ")
+    assert done.stderr == b""
+
+
+async def ask_health(socket_path, *arguments):
+    return await trio.run_process(
+        [sys.executable, ROOT / "packaging/docker/healthcheck.py", *arguments],
+        env={"TSCERT_STATUS_SOCKET": str(socket_path)},
+        capture_stdout=True,
+        capture_stderr=True,
+        check=False,
+    )

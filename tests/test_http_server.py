@@ -16,7 +16,7 @@ from raw_client import CutOffError, ask, open_exchange
 from trio.testing import wait_all_tasks_blocked
 
 from tscert_trio.http_server import HangUp, Request, Response, StreamResponse, serve_http
-from tscert_trio.unix_listener import open_unix_listener
+from tscert_trio.unix_listener import bind_unix_listener, open_unix_listener
 
 
 @pytest.fixture
@@ -430,17 +430,68 @@ async def test_one_more_connection_takes_the_place_of_the_one_that_has_waited_lo
                 assert (await first.answer()).status == 200
 
 
-async def test_when_all_are_being_answered_one_more_is_asked_to_come_again(autojump_clock, path):
-    go_on = trio.Event()
+@pytest.mark.parametrize("body", [b"fine", b"x" * 50_000_000])
+async def test_where_nobody_waits_one_more_takes_the_place_of_who_has_been_answered_longest(path, body):
+    """The first two are answered by a handler that takes long, or do not read."""
 
     async def handler(request):
-        await go_on.wait()
-        return Response(body=b"fine")
+        if request.path == "/slow" and body == b"fine":
+            await trio.sleep_forever()
+        return Response(body=body if request.path == "/slow" else b"fine")
 
     async with serving(path, handler, max_connections=2):
         async with open_exchange(path) as first, open_exchange(path) as second:
             for exchange in (first, second):
-                await exchange.send("GET", "/")
+                await exchange.send("GET", "/slow")
+                await wait_all_tasks_blocked()
+            assert (await ask(path, "/")).body == b"fine"
+            with pytest.raises(CutOffError):
+                await first.answer()
+            assert (await ask(path, "/")).body == b"fine"  # there is a place that is free
+            if body != b"fine":
+                assert (await second.answer()).body == body
+
+
+async def test_a_long_answer_is_not_copied_for_each_who_is_sent_it(path, monkeypatch):
+    body, sent = bytes(1_000_000), []
+    send_all = trio.SocketStream.send_all
+
+    async def note(stream, data):
+        sent.append(data)
+        await send_all(stream, data)
+
+    async def handler(request):
+        return Response(body=body)
+
+    async with serving(path, handler):
+        async with open_exchange(path) as exchange:
+            await exchange.send("GET", "/")
+            monkeypatch.setattr(trio.SocketStream, "send_all", note)
+            assert (await exchange.answer()).body == body
+    pieces = [piece for piece in sent if isinstance(piece, memoryview) and piece.obj is body]
+    assert sum(map(len, pieces)) == len(body)
+
+
+async def test_a_body_longer_than_is_taken_is_refused(path):
+    async with serving(path, echo, max_body=10):
+        assert (await ask(path, "/", "POST", body=b"x" * 10)).status == 200
+        assert (await ask(path, "/", "POST", body=b"x" * 11)).status == 413
+
+
+async def test_when_all_are_streams_one_more_is_asked_to_come_again(autojump_clock, path):
+    go_on = trio.Event()
+
+    async def handler(request):
+        async def write(send):
+            await go_on.wait()
+            await send(b"fine")
+
+        return StreamResponse(write_body=write) if request.path == "/stream" else Response()
+
+    async with serving(path, handler, max_connections=2):
+        async with open_exchange(path) as first, open_exchange(path) as second:
+            for exchange in (first, second):
+                await exchange.send("GET", "/stream")
             await wait_all_tasks_blocked()
             for _ in range(3):
                 answer = await ask(path, "/")
@@ -512,6 +563,27 @@ async def test_a_bug_in_a_handler_ends_the_server(path):
             await trio.sleep_forever()
 
 
+@pytest.mark.parametrize("target", ["/", "/stream"])
+async def test_a_bug_ends_its_connection_only_where_somebody_is_told(path, target):
+    bugs = []
+
+    async def write(send):
+        raise ZeroDivisionError
+
+    async def handler(request):
+        if request.path == "/fine":
+            return Response()
+        if request.path == "/":
+            raise ZeroDivisionError
+        return StreamResponse(write_body=write)
+
+    async with serving(path, handler, on_bug=bugs.append):
+        await say(path, f"GET {target} HTTP/1.1\r\nHost: h\r\n\r\n".encode())
+        assert (await ask(path, "/fine")).status == 200
+    (bug,) = bugs
+    assert "ZeroDivisionError" in repr(bug)
+
+
 async def test_a_bug_in_a_stream_ends_the_server(path):
     async def handler(request):
         async def write(send):
@@ -556,6 +628,47 @@ async def test_a_socket_on_which_somebody_listens_is_left_alone(path):
         with pytest.raises(OSError, match="in use"):
             async with open_unix_listener(path):
                 pass
+        assert (await ask(path, "/")).status == 200
+
+
+async def test_a_server_that_is_about_to_listen_keeps_its_path(path, monkeypatch):
+    """Between ``bind`` and ``listen`` a socket looks stale to another server."""
+    refused, listen = [], socket.socket.listen
+
+    def be_disturbed(sock, backlog):
+        monkeypatch.undo()
+        with pytest.raises(OSError, match="in use") as excinfo:
+            bind_unix_listener(path)
+        refused.append(excinfo.value)
+        listen(sock, backlog)
+
+    monkeypatch.setattr(socket.socket, "listen", be_disturbed)
+    async with serving(path, echo):
+        assert (await ask(path, "/")).status == 200
+        assert len(refused) == 1
+        assert [each.name for each in path.parent.iterdir()] == ["s"]
+
+
+async def test_a_socket_is_listened_on_until_it_is_unlinked(path, monkeypatch):
+    """Else another server may put its own there in between, and lose it."""
+    refused, unlink = [], Path.unlink
+
+    def be_disturbed(file):
+        if file == path:
+            with pytest.raises(OSError, match="in use") as excinfo:
+                bind_unix_listener(path)
+            refused.append(excinfo.value)
+        unlink(file)
+
+    async with serving(path, echo):
+        monkeypatch.setattr(Path, "unlink", be_disturbed)
+    assert len(refused) == 1
+    assert not path.exists()
+
+
+async def test_a_lock_that_a_dead_server_has_left_is_taken(path):
+    Path(f"{path}.lock").touch()
+    async with serving(path, echo):
         assert (await ask(path, "/")).status == 200
 
 

@@ -78,7 +78,7 @@ def test_what_is_known_of_a_name_is_told(read):
 
 def test_what_is_not_known_is_left_out(read):
     nothing = domain(state=DomainState.WAITING, last_attempt_at=None, next_attempt_at=None)
-    found = read(statistics(nothing, is_told=False))
+    found = read(statistics(nothing, is_told=False, cert_domains=None))
     assert {name for name, *labels in found if ("domain", A) in labels} == {
         "tscert_certificate_ready",
         "tscert_domain_consecutive_failures",

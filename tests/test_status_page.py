@@ -154,7 +154,7 @@ def test_trouble_comes_first_and_the_sentence_says_it():
     assert names_of(html)[:5] == [fqdn(label) for label in ("files", "wiki", "git", "shop", "api")]
     (heading,) = re.findall("<h1>(.*?)</h1>", html)
     assert heading.startswith(
-        "2 of 11 names have no working certificate, 2 more are not well. files.tail1234.ts.net: "
+        "2 of 11 names have no valid certificate, 2 more are not well. files.tail1234.ts.net: "
     )
 
 

@@ -93,7 +93,7 @@ def words(text, leaf, **values):
 @pytest.mark.parametrize("certificate", CERTIFICATES)
 def test_a_name_without_a_failure(certificate, state):
     leaf, (levels, text) = CERTIFICATES[certificate], WITHOUT_ERROR[certificate]
-    report = report_of(domain(state=state, leaf=leaf, **FIELDS.get(state, {})), cert_domains=frozenset())
+    report = report_of(domain(state=state, leaf=leaf, **FIELDS.get(state, {})))
     if state is WAITING:  # which is a trouble of its own
         text = WITH_ERROR[certificate][1].format(
             kind="NotACertDomainError", renewal="renewal has to wait", end="{end}"
@@ -113,9 +113,7 @@ def test_a_name_without_a_failure(certificate, state):
 def test_a_name_that_fails(certificate, state):
     leaf, (levels, text) = CERTIFICATES[certificate], WITH_ERROR[certificate]
     error = UNLISTED if state is WAITING else FAILED
-    report = report_of(
-        domain(state=state, leaf=leaf, error=error, **FIELDS.get(state, {})), cert_domains=frozenset()
-    )
+    report = report_of(domain(state=state, leaf=leaf, error=error, **FIELDS.get(state, {})))
     renewal = "renewal has to wait" if state is WAITING else "renewal fails"
     expected = words(f"{text}; {THEN[state]}", leaf, kind=type(error).__name__, renewal=renewal)
     assert (report.level, report.summary) == (levels[list(DomainState).index(state)], expected)
@@ -379,7 +377,6 @@ def test_the_worst_comes_first_then_who_has_none_then_who_ends_first_then_by_nam
             domain("under way", state=REQUESTING, next_attempt_at=None),
             domain("bad 2", error=FAILED),
             domain("bad 1", error=FAILED),
-            cert_domains=frozenset(),
         ),
         NOW,
     )
@@ -420,21 +417,21 @@ SENTENCES = [
         (WELL, UNWELL, WAITS),
         {},
         BAD,
-        f"1 of 3 names has no working certificate, 1 more is not well. {D}: no certificate ",
+        f"1 of 3 names has no valid certificate, 1 more is not well. {D}: no certificate ",
     ),
     (
         (WELL, ENDED),
         {},
         BAD,
-        f"1 of 2 names has no working certificate. {C}: no certificate (ControlError); ",
+        f"1 of 2 names has no valid certificate. {C}: no certificate (ControlError); ",
     ),
-    ((ENDED,), {}, BAD, f"The name has no working certificate. {C}: "),
-    ((UNWELL, ENDED), {}, BAD, f"1 of 2 names has no working certificate, 1 more is not well. {C}: "),
+    ((ENDED,), {}, BAD, f"The name has no valid certificate. {C}: "),
+    ((UNWELL, ENDED), {}, BAD, f"1 of 2 names has no valid certificate, 1 more is not well. {C}: "),
     (
         (WELL, ENDED, UNWELL, domain("e", leaf=cert(left=20 * DAY), error=FAILED), WAITS),
         {},
         BAD,
-        f"2 of 5 names have no working certificate, 2 more are not well. {C}: ",
+        f"2 of 5 names have no valid certificate, 2 more are not well. {C}: ",
     ),
 ]
 
@@ -442,7 +439,7 @@ SENTENCES = [
 @pytest.mark.parametrize("index", range(len(SENTENCES)))
 def test_one_sentence_says_how_all_names_are(index):
     domains, fields, level, sentence = SENTENCES[index]
-    report = make_report(statistics(*domains, **{"cert_domains": frozenset()} | fields), NOW)
+    report = make_report(statistics(*domains, **fields), NOW)
     assert report.level is level
     assert report.summary.startswith(sentence)
     assert level.rank >= WARNING.rank or report.summary == sentence
@@ -503,3 +500,48 @@ def test_a_moment_is_told_from_now(ahead, text):
 )
 def test_names_are_counted_as_people_do(count, total, text):
     assert of_names(count, total) == text
+
+
+def test_a_name_that_is_no_cert_domain_any_more_says_so_though_its_certificate_is_good():
+    """It could not be renewed, and nobody would know before it is due."""
+    report = report_of(domain(leaf=cert()), cert_domains=frozenset({"another.name"}))
+    assert (report.level, report.trouble.kind) == (WARNING, "NotACertDomainError")
+    assert report.summary.startswith(
+        "renewal would fail (NotACertDomainError), harmless so far: valid until "
+    )
+
+
+def test_a_node_that_is_logged_out_says_so():
+    report = report_of(domain(leaf=cert()), cert_domains=frozenset())
+    assert report.trouble.text == "this node has no CertDomains: it is logged out, or HTTPS is switched off"
+
+
+@pytest.mark.parametrize("served", ["none", "other"])
+def test_a_server_that_shows_nothing_good_is_bad_whatever_was_delivered_before(served):
+    """Who connects has an error now."""
+    broken = delivery(error="it serves no certificate", served=served, good_until=NOW + 20 * DAY)
+    report = report_of(domain(leaf=cert()), broken)
+    assert (report.level, report.harmless_until) == (BAD, None)
+    still = delivery(error="it serves the old one", served="old", good_until=NOW + 20 * DAY)
+    report = report_of(domain(leaf=cert()), still)
+    assert (report.level, report.harmless_until) == (WARNING, NOW + 20 * DAY)
+
+
+def test_a_name_that_is_not_delivered_is_not_said_to_have_no_certificate():
+    broken = delivery(error="the hook failed", good_until=None)
+    report = make_report(statistics(domain(leaf=cert()), deliveries=(broken,)), NOW)
+    assert report.summary.startswith("The name is not delivered. ")
+    report = make_report(statistics(domain(leaf=cert()), ENDED, deliveries=(broken,)), NOW)
+    assert report.summary.startswith("1 of 2 names has no valid certificate, 1 more is not delivered. ")
+
+
+def test_a_limit_that_keeps_a_name_without_a_certificate_has_a_meaning_and_a_remedy():
+    report = report_of(domain(state=LIMITED, limit="the CA's Retry-After", limited_until=NOW + DAY))
+    assert (report.level, report.trouble.kind) == (BAD, "RateLimitedError")
+    assert report.trouble.text == "a new certificate waits for the CA's Retry-After"
+
+
+def test_a_certificate_that_ends_before_the_next_attempt_is_not_well():
+    report = report_of(domain(leaf=cert(left=40 * DAY), next_attempt_at=NOW + 41 * DAY))
+    assert (report.level, report.runway) == (WARNING, 0)
+    assert report.summary.endswith("; no attempt is left before it ends")

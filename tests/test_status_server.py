@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import stat
+from datetime import timedelta
 
 import attrs
 import h11
@@ -13,18 +14,20 @@ import pytest
 import trio
 import trio.testing
 from conftest import A, B, virtual_clock
-from raw_client import Exchange, ask, open_exchange
+from raw_client import CutOffError, Exchange, ask, open_exchange
 
 from tscert_trio.sandbox import Fault
 from tscert_trio.service import serve
 from tscert_trio.settings import NO_SOCKET, Settings
 from tscert_trio.status import handlers
+from tscert_trio.status.feed import Feed
 from tscert_trio.status.history import DomainDetail, EventList
 from tscert_trio.status.report import Level, StatusReport
 from tscert_trio.status.wire import from_json
 from tscert_trio.target_settings import FilesSettings, HookSettings, TargetSettings
 
 HOST = ("Host", "localhost")
+AS_JSON = ("Content-Type", "application/json")
 
 
 @attrs.frozen
@@ -35,14 +38,17 @@ class Service:
     socket: trio.Path
     port: int
 
-    async def get(self, target, method="GET", **options):
-        return await ask(self.socket, target, method, headers=[HOST], **options)
+    async def get(self, target, method="GET", headers=(), **options):
+        return await ask(self.socket, target, method, headers=[HOST, *headers], **options)
 
-    async def get_by_tcp(self, target, method="GET", host="localhost", **options):
+    async def renew(self, name=A, headers=(), **options):
+        return await self.get(f"/api/v1/domains/{name}/renew", "POST", [AS_JSON, *headers], **options)
+
+    async def get_by_tcp(self, target, method="GET", host="localhost", headers=(), **options):
         stream = await trio.open_tcp_stream("127.0.0.1", self.port)
         async with stream:
             exchange = Exchange(stream)
-            await exchange.send(method, target, headers=[("Host", host)], **options)
+            await exchange.send(method, target, headers=[("Host", host), *headers], **options)
             return await exchange.answer()
 
     async def report(self):
@@ -53,7 +59,7 @@ class Service:
 def start(sandbox, nursery, tmp_path, caplog):
     """Start the service with some settings, on both kinds of listeners."""
 
-    async def start(**settings):
+    async def start(clock=virtual_clock, **settings):
         caplog.set_level(logging.INFO)
         complete = attrs.evolve(
             Settings(
@@ -65,7 +71,7 @@ def start(sandbox, nursery, tmp_path, caplog):
             **settings,
         )
         manager = await nursery.start(
-            lambda task_status: serve(complete, clock=virtual_clock, task_status=task_status)
+            lambda task_status: serve(complete, clock=clock, task_status=task_status)
         )
         ports = re.findall(r"http://127\.0\.0\.1:(\d+)/", caplog.text)
         return Service(manager, tmp_path / "s", int(ports[-1]) if ports else 0)
@@ -103,7 +109,7 @@ async def test_events_go_on_where_the_last_one_was(autojump_clock, start, sandbo
     later = from_json((await service.get(f"/api/v1/events?after={first[-1].id}")).body, EventList).events
     assert [(event.domain, event.outcome) for event in later] == [(A, "ControlError")]
     assert "away" in later[0].text
-    nothing = await service.get(f"/api/v1/events?after={later[-1].id}&domain={B}")
+    nothing = await service.get(f"/api/v1/events?after={later[-1].id}&domain={A}")
     assert nothing.json == {"version": 1, "events": []}
 
 
@@ -186,7 +192,7 @@ async def test_a_renewal_is_asked_for_and_made(autojump_clock, start, sandbox):
     service = await start()
     await trio.sleep(10)
     before = (await service.report()).domains[0].certificate.fingerprint
-    answer = await service.get(f"/api/v1/domains/{A}/renew", "POST", body=b'{"force": true}')
+    answer = await service.renew(body=b'{"force": true}')
     assert answer.status == 202
     assert answer.json == {"version": 1, "asked_at": "2026-01-01T00:00:10.000Z"}
     await trio.sleep(5)
@@ -197,7 +203,9 @@ async def test_over_tcp_nothing_is_renewed(autojump_clock, start, sandbox):
     service = await start()
     await trio.sleep(10)
     orders = len(sandbox.orders)
-    answer = await service.get_by_tcp(f"/api/v1/domains/{A}/renew", "POST", body=b'{"force": true}')
+    answer = await service.get_by_tcp(
+        f"/api/v1/domains/{A}/renew", "POST", headers=[AS_JSON], body=b'{"force": true}'
+    )
     assert answer.status == 403
     assert answer.json["remedy"] == f"run, on this machine: sudo tscert-trio renew {A}"
     await trio.sleep(5)
@@ -205,11 +213,11 @@ async def test_over_tcp_nothing_is_renewed(autojump_clock, start, sandbox):
 
 
 @pytest.mark.parametrize(
-    "body", [b"[]", b"force", b'{"force": 1}', b'{"force": true, "more": 1}', b"[" * 100_000, b"\xff"]
+    "body", [b"[]", b"force", b'{"force": 1}', b'{"force": true, "more": 1}', b"[" * 1000, b"\xff"]
 )
 async def test_a_renewal_is_asked_for_in_one_form_only(autojump_clock, start, body):
     service = await start()
-    answer = await service.get(f"/api/v1/domains/{A}/renew", "POST", body=body)
+    answer = await service.renew(body=body)
     assert (answer.status, answer.json["remedy"]) == (400, 'send {"force": false}')
 
 
@@ -218,9 +226,68 @@ async def test_a_name_that_is_mistyped_is_told_the_nearest(autojump_clock, start
     mistyped = A.replace("tail1234", "tail1243")
     for answer in (
         await service.get(f"/api/v1/domains/{mistyped}"),
-        await service.get(f"/api/v1/domains/{mistyped}/renew", "POST"),
+        await service.renew(mistyped),
+        await service.get(f"/api/v1/events?domain={mistyped}"),
     ):
         assert (answer.status, answer.json["remedy"]) == (404, f"is it {A}?")
+
+
+async def test_nobody_elsewhere_and_no_name_too_long_to_be_one_is_compared_with_all_names(
+    autojump_clock, start
+):
+    service = await start()
+    too_long = "a" * 254 + A
+    for answer in (
+        await service.get_by_tcp(f"/api/v1/domains/{A[1:]}"),
+        await service.get_by_tcp(f"/api/v1/events?domain={A[1:]}"),
+        await service.get(f"/api/v1/domains/{too_long}"),
+    ):
+        assert (answer.status, answer.json["remedy"]) == (404, "see all with tscert-trio status")
+
+
+async def test_only_names_of_like_length_are_compared_and_not_too_many(autojump_clock, start, monkeypatch):
+    service = await start()
+    service.manager.ensure_domains([A, *(f"{n}.very.long.name.tail1234.ts.net" for n in range(300))])
+    compared, near = [], handlers.difflib.get_close_matches
+
+    def note(name, names, n):
+        compared.extend(names)
+        return near(name, names, n)
+
+    monkeypatch.setattr(handlers.difflib, "get_close_matches", note)
+    assert (await service.get(f"/api/v1/domains/x{A[1:]}")).json["remedy"] == f"is it {A}?"
+    assert (len(compared), compared[0]) == (200, A)
+
+
+@pytest.mark.parametrize(
+    "header", ["Origin", "Referer", "Sec-Fetch-Site", "Forwarded", "X-Forwarded-For", "X-Forwarded-Proto",
+               "X-Real-IP", "Via", "Tailscale-User-Login"]
+)  # fmt: skip
+async def test_what_a_browser_or_a_proxy_asks_over_the_socket_is_not_asked_from_here(
+    autojump_clock, start, sandbox, header
+):
+    """A proxy before the socket runs as root, and pages elsewhere may ask it."""
+    service = await start()
+    await trio.sleep(10)
+    orders, headers = len(sandbox.orders), [(header, "x")]
+    assert (await service.renew(headers=headers, body=b'{"force": true}')).status == 403
+    evil = [("Host", "evil.example"), *headers]
+    assert (await ask(service.socket, "/api/v1/status", headers=evil)).status == 421
+    await trio.sleep(5)
+    assert len(sandbox.orders) == orders
+
+
+@pytest.mark.parametrize("headers", [[], [("Content-Type", "text/plain")]])
+async def test_a_form_of_a_page_elsewhere_renews_nothing(autojump_clock, start, headers):
+    """Such a form cannot be sent as JSON."""
+    service = await start()
+    answer = await service.get(f"/api/v1/domains/{A}/renew", "POST", headers, body=b'{"force": true}')
+    assert (answer.status, answer.json["remedy"]) == (415, "send it with Content-Type: application/json")
+
+
+async def test_a_body_longer_than_any_wish_is_not_taken(autojump_clock, start):
+    service = await start()
+    assert (await service.renew(body=b" " * 1025)).status == 413
 
 
 @pytest.mark.parametrize(
@@ -277,6 +344,183 @@ async def test_only_so_many_may_watch(autojump_clock, start):
         assert (await exchange.event()).status_code == 200
 
 
+async def test_however_many_ask_to_watch_at_once_only_so_many_may(autojump_clock, start):
+    service = await start()
+    async with contextlib.AsyncExitStack() as stack:
+        crowd = [await stack.enter_async_context(open_exchange(service.socket)) for _ in range(64)]
+        for exchange in crowd:
+            await exchange.send("GET", "/events", headers=[HOST])
+        statuses = [(await exchange.event()).status_code for exchange in crowd]
+        assert (statuses.count(200), statuses.count(503)) == (32, 32)
+        assert (await service.get("/livez")).status == 200
+        assert (await service.report()).level is Level.GOOD
+
+
+async def test_however_many_do_not_read_their_answers_others_are_answered_at_once(
+    autojump_clock, start, monkeypatch
+):
+    service = await start()
+    await trio.sleep(10)
+    began = trio.current_time()
+    async with contextlib.AsyncExitStack() as stack:
+        with monkeypatch.context() as patch:
+            patch.setattr(handlers, "to_json", lambda _report: bytes(50_000_000))
+            for _ in range(64):
+                exchange = await stack.enter_async_context(open_exchange(service.socket))
+                await exchange.send("GET", "/api/v1/status", headers=[HOST])
+                await trio.testing.wait_all_tasks_blocked()
+        for _ in range(3):
+            assert (await service.get("/livez")).status == 200
+            assert (await service.get(f"/api/v1/domains/{A}")).status == 200
+        assert trio.current_time() == began
+
+
+class Polls(trio.abc.Instrument):
+    """Counts how often Trio has looked whether others may go on."""
+
+    count = 0
+
+    def after_io_wait(self, _timeout):
+        self.count += 1
+
+
+async def test_between_the_answers_to_a_crowd_everything_else_goes_on(autojump_clock, start, monkeypatch):
+    service, polls, made_at, make_report = await start(), Polls(), [], handlers.make_report
+
+    def note(*args, **options):
+        made_at.append(polls.count)
+        return make_report(*args, **options)
+
+    monkeypatch.setattr(handlers, "make_report", note)
+    async with contextlib.AsyncExitStack() as stack:
+        crowd = [await stack.enter_async_context(open_exchange(service.socket)) for _ in range(60)]
+        await trio.testing.wait_all_tasks_blocked()
+        trio.lowlevel.add_instrument(polls)
+        for number, exchange in enumerate(crowd):  # all before the service can read any
+            request = f"GET /?q={number} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+            assert os.write(exchange.stream.socket.fileno(), request) == len(request)
+        for exchange in crowd:
+            assert (await exchange.stream.receive_some()).startswith(b"HTTP/1.1 200 ")
+        trio.lowlevel.remove_instrument(polls)
+    assert len(set(made_at)) == 60
+
+
+async def test_who_asks_for_the_same_within_a_second_is_given_the_same(autojump_clock, start, monkeypatch):
+    service, made, make_report = await start(), [], handlers.make_report
+    await trio.sleep(10)
+
+    def note(*args, **options):
+        made.append(trio.current_time())
+        return make_report(*args, **options)
+
+    monkeypatch.setattr(handlers, "make_report", note)
+
+    async def made_by(asked):
+        made.clear()
+        answer = await asked
+        return answer.status, len(made)
+
+    assert await made_by(service.get("/")) == (200, 1)
+    assert await made_by(service.get("/")) == (200, 0)
+    assert await made_by(service.get_by_tcp("/")) == (200, 1)  # which has less in it
+    assert await made_by(service.get_by_tcp("/")) == (200, 0)
+    assert await made_by(service.get_by_tcp("/", host="evil.example")) == (421, 0)
+    assert await made_by(service.get("/?q=a")) == (200, 1)
+    await trio.sleep(1)
+    assert await made_by(service.get("/")) == (200, 1)
+    assert (await service.renew()).status == 202
+    assert await made_by(service.get("/")) == (200, 1)
+    service.manager.ensure_domains([A, B])
+    assert await made_by(service.get("/")) == (200, 1)
+
+
+async def test_of_one_name_no_report_of_all_is_made(autojump_clock, start, monkeypatch):
+    service, make_report = await start(domains=(A, B)), handlers.make_report
+    await trio.sleep(10)
+
+    def check(statistics, *args, **options):
+        assert [each.domain for each in statistics.domains] == [B]
+        return make_report(statistics, *args, **options)
+
+    monkeypatch.setattr(handlers, "make_report", check)
+    assert (await service.get(f"/api/v1/domains/{B}")).json["domain"]["name"] == B
+    assert (await service.get(f"/domains/{B}")).status == 200
+
+
+async def test_just_after_a_suspend_the_service_is_alive(autojump_clock, start):
+    """The first look at the clock wakes those who are late, and they go on before the answer is made."""
+    asleep = timedelta(0)
+    service = await start(domains=(A, B), clock=lambda: virtual_clock() + asleep)
+    await trio.sleep(10)
+    for _ in range(10):
+        asleep += timedelta(days=30)
+        answer = await service.get("/livez")
+        assert (answer.status, answer.body) == (200, b"the engine turns\n")
+        await trio.sleep(10)
+
+
+async def test_a_socket_that_somebody_has_tidied_away_is_made_anew(autojump_clock, start, caplog):
+    service = await start(listen=None)
+    await trio.sleep(100)
+    service.socket.unlink()
+    await trio.sleep(31)
+    assert (await service.get("/livez")).status == 200
+    assert "its file is gone" in caplog.text
+    assert "nobody can ask" not in caplog.text
+
+
+class SlowResolver(trio.abc.HostnameResolver):
+    async def getaddrinfo(self, *_args):
+        await trio.sleep(100)
+        raise OSError("the name server is away")
+
+    async def getnameinfo(self, *_args):
+        raise NotImplementedError
+
+
+async def test_the_certificates_do_not_wait_for_a_name_server_that_is_slow(autojump_clock, start, caplog):
+    trio.socket.set_custom_hostname_resolver(SlowResolver())
+    service = await start(listen="box.example:9410")
+    assert trio.current_time() <= 1
+    await trio.sleep(10)
+    assert service.manager.statistics()[A].leaf is not None
+    assert (await service.get("/livez")).status == 200
+    await trio.sleep(100)
+    assert "the name server is away" in caplog.text
+
+
+async def test_an_error_of_the_listener_is_told_and_it_listens_again(
+    autojump_clock, start, monkeypatch, caplog, tmp_path
+):
+    accept_fine = trio.SocketListener.accept
+
+    async def accept(listener):
+        if listener.socket.getsockname() != str(tmp_path / "s"):
+            return await accept_fine(listener)
+        raise OSError("the firewall says no")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trio.SocketListener, "accept", accept)
+        service = await start(listen=None)
+        await trio.sleep(5)
+        assert "how it stands (the firewall says no)" in caplog.text
+    await trio.sleep(31)
+    assert (await service.get("/livez")).status == 200
+
+
+async def test_a_bug_in_the_stream_of_changes_is_logged_and_ends_nothing(autojump_clock, start, caplog):
+    service = await start()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Feed, "watching", lambda _feed: 1 / 0)
+        async with open_exchange(service.socket) as exchange:
+            await exchange.send("GET", "/events", headers=[HOST])
+            with pytest.raises(CutOffError):
+                await exchange.answer()
+    assert "a bug in the status server" in caplog.text
+    assert "ZeroDivisionError" in caplog.text
+    assert (await service.get("/livez")).status == 200
+
+
 async def test_the_socket_is_for_owner_and_group_and_goes_with_the_service(autojump_clock, sandbox, tmp_path):
     path = tmp_path / "s"
     settings = Settings(socket=sandbox.socket_path, status_socket=path, status_group=str(os.getgid()))
@@ -300,7 +544,7 @@ async def test_what_cannot_be_listened_on_is_told_and_tried_again_and_the_certif
     """An address of the tailnet may come only when tailscaled is up."""
     (tmp_path / "s").write_text("in the way")
     service = await start(listen=None)
-    assert caplog.text.count("nobody can ask how it stands") == 1
+    assert caplog.text.count("nobody can ask at") == 1
     await trio.sleep(20)
     assert service.manager.statistics()[A].leaf is not None
     (tmp_path / "s").unlink()

@@ -34,7 +34,7 @@ _PASSING = timedelta(minutes=5)
 _PAUSE_AFTER_FAILURE = timedelta(minutes=4)
 _URGENT = timedelta(days=7)
 _REPEAT = timedelta(days=1)
-_DELIVERY_REMEDY = "The text says it; after the repair, SIGHUP tries again at once."
+_DELIVERY_REMEDY = "Repair what it says, then try at once: tscert-trio renew {domain}"
 _NOBODY = "00" * 32
 
 
@@ -97,14 +97,14 @@ class FailureAlerts:
         for domain, loop in self._loops().items():
             record, error = loop.record, loop.record.error
             has_ended = record.leaf is not None and not record.has_valid_leaf(now)
-            name = type(error).__name__ if error else ""
+            name = type(error).__name__ if error else "CertificateEnded" if has_ended else ""
             yield _Trouble(
                 key=domain,
                 domain=domain,
                 state=f"{name} ended" if has_ended else name,
                 name=name,
                 text=str(error or ("the certificate has ended" if has_ended else "")),
-                remedy=error.remedy if error else "",
+                remedy=error.remedy if error else "See why: tscert-trio status." if has_ended else "",
                 is_passing=isinstance(error, UnreachableError | NotACertDomainError) and not has_ended,
                 is_urgent=record.left(now) < _URGENT and (error is not None or has_ended),
                 not_after=record.leaf.not_after if record.leaf is not None else None,
@@ -120,9 +120,7 @@ class FailureAlerts:
                     state=name,
                     name=name,
                     text="" if each.error is None else with_output(each.error, each.output),
-                    remedy=""
-                    if each.error is None
-                    else "See the text; after a repair: SIGHUP, or a renewal.",
+                    remedy="" if each.error is None else _DELIVERY_REMEDY.format(domain=each.domain),
                     is_passing=each.failures == 1,
                     is_urgent=bool(each.error and until is not None and until - now < _URGENT),
                     not_after=until,

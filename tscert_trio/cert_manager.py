@@ -143,6 +143,10 @@ class CertManager:
         """Occasions to look at the statistics again: a certificate or a name is new, or gone."""
         return self._context.news
 
+    def remembers(self, domain: str) -> bool:
+        """Return whether a name has a cert loop, or once had one that is remembered."""
+        return domain in self._running or domain in self._records
+
     @property
     def journal(self) -> Journal:
         """What has happened."""

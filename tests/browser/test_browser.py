@@ -40,7 +40,7 @@ def test_trouble_comes_first_and_each_name_says_how_it_is(service, open_page):
     assert (
         page.locator("h1")
         .inner_text()
-        .startswith("1 of 3 names has no working certificate, 1 more is not well. ")
+        .startswith("1 of 3 names has no valid certificate, 1 more is not well. ")
     )
     assert "ControlError" in row(page, B).inner_text()
     assert "the <b>DNS</b> provider is away" in row(page, B).inner_text()

@@ -23,6 +23,8 @@ __all__ = ["Connection"]
 _MAX_PIPELINED = 64 * 1024
 _RECEIVED_AT_ONCE = 16 * 1024
 _SENT_AT_ONCE = 256 * 1024
+_COPIED = 16 * 1024
+"""What is longer is sent by itself, and shared with whoever else is sent it."""
 _LINGER_SECONDS = 1
 _LINGER_READS = 256
 _MAX_REASON = 200
@@ -54,6 +56,7 @@ class Connection:
 
     _stream: trio.abc.HalfCloseableStream
     _stall_timeout: float
+    _max_body: int
     client_is_gone: bool = False
     peer_uid: int | None = attrs.field(init=False)
     _is_head: bool = False
@@ -133,7 +136,7 @@ class Connection:
         if not isinstance(head, h11.Request):
             return None
         self._is_head = head.method == b"HEAD"
-        check_head(head)
+        check_head(head, self._max_body)
         if self._h11.they_are_waiting_for_100_continue:
             go_on = h11.InformationalResponse(status_code=100, headers=[])
             await self._stream.send_all(self._h11.send(go_on))
@@ -175,14 +178,16 @@ class Connection:
 
     async def _send_response(self, response: Response) -> None:
         headers = [*response.headers, ("Content-Length", str(len(response.body)))]
-        data = self._h11.send(h11.Response(status_code=response.status, headers=headers))
+        head = self._h11.send(h11.Response(status_code=response.status, headers=headers))
         body = b"" if self._is_head else response.body[: response.cut_at]
-        data += self._h11.send(h11.Data(data=body)) if body else b""
-        if response.cut_at is not None:
+        if body:
+            self._h11.send_with_data_passthrough(h11.Data(data=body))  # which has no form: it is sent as is
+        if response.cut_at is None:
+            self._h11.send(h11.EndOfMessage())
+        for data in (head, body) if len(body) > _COPIED else (head + body,):
             await self._send(data)
+        if response.cut_at is not None:
             raise HangUp
-        data += self._h11.send(h11.EndOfMessage())
-        await self._send(data)
 
     async def _send_stream(self, response: StreamResponse) -> None:
         hung_up = False

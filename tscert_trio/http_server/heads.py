@@ -40,8 +40,12 @@ def check_raw_head(received: bytes) -> None:
         raise h11.RemoteProtocolError("a header is folded, or has a hundred blanks in a row")
 
 
-def check_head(head: h11.Request) -> None:
+def check_head(head: h11.Request, max_body: int = MAX_BODY) -> None:
     """Refuse a head that h11 takes.
+
+    Args:
+        head: of a request.
+        max_body: how many bytes the body may have.
 
     Raises:
         h11.RemoteProtocolError: with the status to answer as its hint.
@@ -54,7 +58,7 @@ def check_head(head: h11.Request) -> None:
         (b"%00" not in head.target, 400, "there is a NUL in the target"),
         (_HOST.fullmatch(headers.get(b"host", b"")), 400, "the Host header is malformed"),
         (b"transfer-encoding" not in headers, 411, "a body needs a Content-Length, not Transfer-Encoding"),
-        (int(headers.get(b"content-length", 0)) <= MAX_BODY, 413, "the body is too large"),
+        (int(headers.get(b"content-length", 0)) <= max_body, 413, "the body is too large"),
     )
     for is_good, status, reason in checks:
         if not is_good:

@@ -2,21 +2,22 @@
 
 Under ``/sandbox/v0/``; bodies are JSON, times RFC 3339:
 
-============================  ==========================================================================
-``PUT cert-domains``          a list of names
-``PUT serve-config``          a serve config, or ``null``
-``POST faults``               ``{"make": "validation", "count": 2}``: one of the constructors of `Fault`, and
-                              what it takes; or the fields of a `Fault`. ``DELETE``: repair all
-``GET calls``, ``GET orders`` what has happened
-``POST ari-window``           ``{"domain": …, "start": …, "end": …, "explanation_url": …}``
-``PUT ca-away``               ``{"away": true}``
-``PUT egress-shut``           ``{"shut": true}``
-``POST push``                 the fields of an ``ipn.Notify``
-``POST drop-watchers``        ``{"clean": false}``
-``POST drop-next-message``
-``POST logout``, ``login``
-``POST stop``                 ``{"killed": false, "seconds": 5}``: without ``seconds`` for good
-============================  ==========================================================================
+=============================  ==============================================================================
+``PUT cert-domains``           a list of names
+``PUT serve-config``           a serve config, or ``null``
+``POST faults``                ``{"make": "validation", "count": 2}``: one of the constructors of `Fault`, and
+                               what it takes; or the fields of a `Fault`
+``DELETE faults``              repairs all
+``GET calls``, ``GET orders``  what has happened
+``POST ari-window``            ``{"domain": …, "start": …, "end": …, "explanation_url": …}``
+``PUT ca-away``                ``{"away": true}``: the CA answers everything with status 503
+``PUT egress-shut``            ``{"shut": true}``: nobody reaches the CA
+``POST push``                  the fields of an ``ipn.Notify``, for who watches the bus
+``POST drop-watchers``         ``{"clean": false}``: ends each watch of the bus, or hangs up on it
+``POST drop-next-message``     the next message on the bus is lost
+``POST logout``, ``login``     the node leaves its tailnet, and is back
+``POST stop``                  ``{"killed": false, "seconds": 5}``: without ``seconds`` for good
+=============================  ==============================================================================
 """
 
 from __future__ import annotations

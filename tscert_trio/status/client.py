@@ -168,7 +168,8 @@ class StatusClient:
         """
         connection = _Connection(self.path)
         try:
-            connection.request("GET" if body is None else "POST", target, body)
+            headers = {} if body is None else {"Content-Type": "application/json"}
+            connection.request("GET" if body is None else "POST", target, body, headers)
             response = connection.getresponse()
             data = response.read()
         except OSError as exc:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-__all__ = ["SECURITY_HEADERS", "is_host_allowed", "may_renew"]
+    from ..http_server import Request
+
+__all__ = ["SECURITY_HEADERS", "is_from_here", "is_host_allowed", "may_renew"]
 
 SECURITY_HEADERS = (
     (
@@ -31,6 +33,9 @@ SECURITY_HEADERS = (
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(?::[0-9]{1,5})?")
 _ALWAYS = "localhost"
 _ANY = "*"
+_OF_BROWSERS_AND_PROXIES = re.compile(
+    "origin|referer|sec-.*|forwarded|x-forwarded-.*|x-real-ip|via|tailscale-.*"
+)
 
 
 def is_host_allowed(host: str, allowed: Collection[str]) -> bool:
@@ -57,13 +62,21 @@ def is_host_allowed(host: str, allowed: Collection[str]) -> bool:
     return True
 
 
+def is_from_here(request: Request) -> bool:
+    """Return whether a program on this machine asks, over the Unix socket.
+
+    A proxy may stand before the socket, as root, and pass on what browsers ask: that is nobody's wish.
+    """
+    return request.is_local and not any(map(_OF_BROWSERS_AND_PROXIES.fullmatch, request.headers))
+
+
 def may_renew(peer_uid: int | None, *, is_local: bool, own_uid: int) -> bool:
     """Return whether a client may have certificates renewed: root, and who runs the service.
 
     Args:
         peer_uid: of the client's process; ``None`` where the platform does not tell. The socket is its
             owner's alone then.
-        is_local: whether it asks by the Unix socket.
+        is_local: whether it asks from here, see :func:`is_from_here`.
         own_uid: of this process.
     """
     return is_local and peer_uid in {0, own_uid, None}

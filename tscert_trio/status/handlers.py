@@ -12,7 +12,7 @@ import attrs
 
 from ..http_server import Request, Response, StreamResponse
 from .answers import HTML, JSON, TEXT, error, respond
-from .guard import SECURITY_HEADERS, may_renew
+from .guard import SECURITY_HEADERS, is_from_here, may_renew
 from .history import DomainDetail, EventList, past_certificates, recent_events
 from .making import make_report
 from .wire import to_json, to_plain
@@ -43,6 +43,8 @@ __all__ = [
 _MOST_STREAMS = 32
 _PING_SECONDS = 15
 _EVENTS_ON_PAGE, _EVENTS_OF_DOMAIN = 30, 100
+_LONGEST_NAME, _MOST_COMPARED = 253, 200
+"""Of names, for one that is mistyped: to compare them takes long."""
 
 
 @attrs.frozen(eq=False)
@@ -56,6 +58,8 @@ class StatusContext:
 
     manager: CertManager
     feed: Feed
+    streams: set[StreamResponse] = attrs.field(factory=set, init=False)
+    """Who watches the feed, or is about to."""
 
 
 def page(context: StatusContext, request: Request) -> Response:
@@ -92,12 +96,16 @@ def status_json(context: StatusContext, request: Request) -> Response:
 def domain_json(context: StatusContext, request: Request, name: str) -> Response:
     """Answer with how one name is, and its history."""
     detail = _detail(context, request, name)
-    return respond(200, to_json(detail), JSON) if detail is not None else _no_such_name(context, name)
+    return (
+        respond(200, to_json(detail), JSON) if detail is not None else _no_such_name(context, request, name)
+    )
 
 
 def events_json(context: StatusContext, request: Request) -> Response:
     """Answer with the newest events: ``limit``, ``after`` (the id of one that is known), ``domain``."""
     query = request.query
+    if "domain" in query and not context.manager.remembers(query["domain"]):
+        return _no_such_name(context, request, query["domain"])  # to look for its events takes long
     try:
         limit = max(int(query.get("limit", "100")), 1)
         events = recent_events(
@@ -141,8 +149,9 @@ def readyz(context: StatusContext, _request: Request) -> Response:
 
 def stream(context: StatusContext, _request: Request) -> Response | StreamResponse:
     """Answer with server-sent events, one after each change."""
-    feed = context.feed
-    if feed.watchers >= _MOST_STREAMS:
+    feed, streams = context.feed, context.streams
+    streams.difference_update([each for each in streams if each.finished.is_set()])
+    if len(streams) >= _MOST_STREAMS:
         return error(503, "too many watch already", "close a page, or look again", [("Retry-After", "60")])
 
     async def write_body(send: Callable[[bytes], Awaitable[None]]) -> None:
@@ -155,14 +164,18 @@ def stream(context: StatusContext, _request: Request) -> Response | StreamRespon
                 await send(f"event: change\ndata: {seen}\n\n".encode() if is_news else b": ping\n\n")
 
     headers = [("Content-Type", "text/event-stream"), *SECURITY_HEADERS]
-    return StreamResponse(write_body=write_body, headers=headers)
+    response = StreamResponse(write_body=write_body, headers=headers)
+    streams.add(response)
+    return response
 
 
 def renew(context: StatusContext, request: Request, name: str) -> Response:
     """Have a certificate renewed now: ``{"force": true}`` even if it is not due."""
-    if not may_renew(request.peer_uid, is_local=request.is_local, own_uid=os.geteuid()):
+    if not may_renew(request.peer_uid, is_local=is_from_here(request), own_uid=os.geteuid()):
         who = f"only root and the user with number {os.geteuid()}, who runs the service, may renew"
         return error(403, who, f"run, on this machine: sudo tscert-trio renew {name}")
+    if request.headers.get("content-type") != JSON:
+        return error(415, "a wish to renew is taken as JSON only", f"send it with Content-Type: {JSON}")
     is_forced = _is_forced(request.body)
     if is_forced is None:
         return error(400, "the body is not what is taken here", 'send {"force": false}')
@@ -170,7 +183,7 @@ def renew(context: StatusContext, request: Request, name: str) -> Response:
         asked_at = context.manager.clock()
         context.manager.renew(name, force=is_forced)
     except KeyError:
-        return _no_such_name(context, name)
+        return _no_such_name(context, request, name)
     body = json.dumps({"version": 1, "asked_at": to_plain(asked_at)}).encode()
     return respond(202, body, JSON)
 
@@ -188,15 +201,23 @@ def _is_forced(body: bytes) -> bool | None:
 
 def _report(context: StatusContext, request: Request) -> StatusReport:
     manager = context.manager
-    return make_report(manager.statistics(), manager.clock(), with_output=request.is_local)
+    return make_report(manager.statistics(), manager.clock(), with_output=is_from_here(request))
 
 
 def _detail(context: StatusContext, request: Request, name: str) -> DomainDetail | None:
-    report = _report(context, request)
-    domain = next((each for each in report.domains if each.name == name), None)
-    if domain is None:
+    manager = context.manager
+    if not manager.remembers(name):
         return None
-    journal = context.manager.journal
+    of_all = manager.statistics()
+    of_it = attrs.evolve(  # a report of thousands of names takes long
+        of_all,
+        domains=tuple(each for each in of_all.domains if each.domain == name),
+        deliveries=tuple(each for each in of_all.deliveries if each.domain == name),
+    )
+    if not of_it.domains:
+        return None
+    report = make_report(of_it, manager.clock(), with_output=is_from_here(request))
+    (domain,), journal = report.domains, manager.journal
     return DomainDetail(
         program=report.program,
         at=report.at,
@@ -207,8 +228,11 @@ def _detail(context: StatusContext, request: Request, name: str) -> DomainDetail
     )
 
 
-def _no_such_name(context: StatusContext, name: str) -> Response:
-    names = [each.domain for each in context.manager.statistics().domains]
-    near = difflib.get_close_matches(name, names, n=1)
+def _no_such_name(context: StatusContext, request: Request, name: str) -> Response:
+    near: list[str] = []
+    if is_from_here(request) and len(name) <= _LONGEST_NAME:
+        names = [each.domain for each in context.manager.statistics().domains]
+        names.sort(key=lambda each: abs(len(each) - len(name)))
+        near = difflib.get_close_matches(name, names[:_MOST_COMPARED], n=1)
     hint = f"is it {near[0]}?" if near else "see all with tscert-trio status"
     return error(404, f"no certificate is kept for {name}", hint)

@@ -37,15 +37,14 @@ def why_not_well(statistics: DomainStatistics, of_all: CertManagerStatistics) ->
         statistics: of the name.
         of_all: of the manager, live.
     """
-    error = statistics.last_error
-    if statistics.state is not DomainState.WAITING:
-        return error
-    if of_all.trouble is not None:
+    error, names = statistics.last_error, of_all.cert_domains
+    is_waiting = statistics.state is DomainState.WAITING
+    if is_waiting and of_all.trouble is not None:
         return of_all.trouble
-    if isinstance(error, NotACertDomainError):
-        return error
-    if of_all.cert_domains is None or statistics.domain in of_all.cert_domains:
-        return error  # the wait has only just begun, or ends just now
+    if error is not None or names is None or statistics.domain.removeprefix("*.") in names:
+        return error  # a wait has only just begun, or ends just now
+    if not names:
+        return NotACertDomainError("this node has no CertDomains: it is logged out, or HTTPS is switched off")
     return NotACertDomainError("it is not among this node's CertDomains")
 
 
@@ -88,7 +87,7 @@ def _judge_valid(
     is_late = left < (certificate.not_after - certificate.not_before) / 20
     if trouble is not None:
         what = "renewal" if statistics.mode is Mode.KEEPER else "looking for a new one"
-        what = f"{what} {'has to wait' if statistics.state is DomainState.WAITING else 'fails'}"
+        what = f"{what} {_how_it_goes(statistics)}"
         if left < _SOON:
             return Level.WARNING, f"{what} ({trouble.kind}), and the certificate ENDS in {span(left)}; {then}"
         return Level.WARNING, f"{what} ({trouble.kind}), harmless so far: {until}; {then}"
@@ -98,6 +97,12 @@ def _judge_valid(
         return Level.WARNING if is_late else Level.NOTICE, f"{until}; {then}"
     due = f"{until}, renewal was due {in_time(certificate.due_at, now)}"
     return Level.WARNING if is_late or not statistics.is_running else Level.NOTICE, f"{due}; {then}"
+
+
+def _how_it_goes(statistics: DomainStatistics) -> str:
+    if statistics.state is DomainState.WAITING:
+        return "has to wait"
+    return "fails" if statistics.last_error is not None else "would fail"
 
 
 def _renewal(statistics: DomainStatistics, certificate: CertificateReport, now: datetime) -> str:
@@ -153,7 +158,7 @@ def judge_delivery(statistics: DeliveryStatistics, now: datetime) -> tuple[Level
     if statistics.error is not None:
         until = statistics.good_until
         text = f"delivery fails: {statistics.error.rstrip('.')}; so far {state}"
-        if until is None or until <= now:
+        if until is None or until <= now or statistics.served in _NOTHING_GOOD:
             return Level.BAD, text
         return Level.WARNING, f"{text}; what was delivered before is good until {moment(until)}"
     if statistics.warnings:
@@ -161,6 +166,8 @@ def judge_delivery(statistics: DeliveryStatistics, now: datetime) -> tuple[Level
     return (Level.GOOD, state) if statistics.is_done else (Level.NOTICE, f"under way; so far {state}")
 
 
+_NOTHING_GOOD = {"none", "other"}
+"""What a probe saw that is not the certificate of before either: who connects has an error now."""
 _STATES = {
     DeliveryState.PENDING: "nothing is done",
     DeliveryState.WRITTEN: "the certificate is written",

@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING
 
+from ..errors import RateLimitedError
+from ..schedule import Mode
 from .judging import delivery_meaning, judge, judge_delivery, why_not_well
 from .report import (
     CertificateReport,
@@ -33,11 +35,10 @@ if TYPE_CHECKING:
 __all__ = ["make_report", "serial_text", "trouble_of"]
 
 _LONG_AGO, _NEVER = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
-_DELIVERY_REMEDY = "The text says it. After the repair try at once: tscert-trio renew {domain}"
+_DELIVERY_REMEDY = "Repair what it says, then try at once: tscert-trio renew {domain}"
 _OUTPUT_REMEDY = (
-    "The text says it, and what was run for it wrote more: on its machine, tscert-trio status {domain} shows "
-    "that. "
-    "After the repair try at once: tscert-trio renew {domain}"
+    "See what it wrote that was run for it: tscert-trio status {domain}; repair that, then try at once: "
+    "tscert-trio renew {domain}"
 )
 
 
@@ -163,6 +164,10 @@ def _domain(
     trouble = trouble_of(error) if error is not None else None
     reports = tuple(_delivery(each, certificate, now, with_output=with_output) for each in deliveries)
     level, summary = judge(statistics, certificate, trouble, now)
+    if level is Level.BAD and trouble is None and statistics.limit is not None:
+        trouble = trouble_of(RateLimitedError(f"a new certificate waits for {statistics.limit}"))
+    if level is Level.GOOD and not runway and statistics.is_running and statistics.mode is Mode.KEEPER:
+        level, summary = Level.WARNING, f"{summary}; no attempt is left before it ends"
     worst = max(reports, key=lambda report: report.level.rank, default=None)
     if worst is not None and worst.level.rank > level.rank:
         level, summary = worst.level, f"{worst.target}: {worst.summary}"
@@ -173,7 +178,7 @@ def _domain(
         state="unknown" if source is Source.JOURNAL else statistics.state.value,
         certificate=certificate,
         mode=statistics.mode.value,
-        harmless_until=None if level is Level.BAD else _harmless_until(certificate, trouble, reports, now),
+        harmless_until=None if level is Level.BAD else _harmless_until(certificate, trouble, reports),
         trouble=trouble,
         attempts=statistics.attempts,
         failures=statistics.failures,
@@ -193,7 +198,6 @@ def _harmless_until(
     certificate: CertificateReport | None,
     trouble: Trouble | None,
     deliveries: Iterable[DeliveryReport],
-    now: datetime,
 ) -> datetime | None:
     """Return until when all that is wrong does no harm; ``None`` where not all of it is known to do none."""
     if certificate is None or not certificate.is_valid:
@@ -201,7 +205,7 @@ def _harmless_until(
     ends = [certificate.not_after] if trouble is not None else []
     for delivery in deliveries:
         if delivery.trouble is not None:
-            if delivery.good_until is None or delivery.good_until <= now:
+            if delivery.level is Level.BAD or delivery.good_until is None:
                 return None
             ends.append(delivery.good_until)
     return min(ends, default=None)

@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, TypeAlias
 import attrs
 import trio
 
+from ..http_server import Response
 from . import handlers
 from .answers import error
-from .guard import is_host_allowed
+from .guard import is_from_here, is_host_allowed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from ..http_server import Request, Response, StreamResponse
+    from ..http_server import Request, StreamResponse
     from .handlers import StatusContext
 
+    Key: TypeAlias = tuple[object, ...]
     Handler: TypeAlias = Callable[[StatusContext, Request], Response | StreamResponse]
     NameHandler: TypeAlias = Callable[[StatusContext, Request, str], Response]
 
@@ -44,10 +46,16 @@ _NAMED: tuple[tuple[str, str, str, NameHandler], ...] = (  # method, what the pa
 _HOST_EXEMPT = {"/metrics", "/livez", "/readyz"}
 """Asked by programs, by whatever name, and of no use to a page elsewhere."""
 
+_LIVEZ = "/livez"
+"""Waits for nobody: who asks kills the service where no answer comes."""
+_KEPT = {"/", "/api/v1/status"}
+"""Takes long, and many ask for the same."""
+_KEPT_SECONDS, _MOST_KEPT = 1, 4
+
 
 @attrs.frozen(eq=False)
 class StatusRoutes:
-    """Answers requests.
+    """Answers requests one after the other, and lets the cert loops go on in between.
 
     Args:
         context: what answers are made of.
@@ -56,23 +64,61 @@ class StatusRoutes:
 
     _context: StatusContext
     _allowed_hosts: Collection[str] = ()
+    _turns: dict[bool, trio.Lock] = attrs.field(
+        factory=lambda: {False: trio.Lock(), True: trio.Lock()}, init=False
+    )
+    """By whether it is asked from here: a crowd elsewhere delays nobody here."""
+    _kept: dict[Key, tuple[float, Response]] = attrs.field(factory=dict, init=False)
+    """Answers and until when they are good, the oldest first."""
 
     async def answer(self, request: Request) -> Response | StreamResponse:
         """Answer one request. What a client does wrong is an answer, too; so is a bug, which is logged."""
-        await trio.lowlevel.checkpoint()
-        try:
+        self._context.manager.clock()  # notices that the machine was suspended, and wakes the loops
+        for _ in range(2):  # so that they have planned anew: tasks that are awake run in any order
+            await trio.lowlevel.checkpoint()
+        if request.path == _LIVEZ:
             return self._answer(request)
+        async with self._turns[is_from_here(request)]:
+            return self._answer(request)
+
+    def _answer(self, request: Request) -> Response | StreamResponse:
+        try:
+            return self._refusal(request) or self._kept_answer(request)
         except Exception:  # the certificates are more important than a page
             _logger.exception("a bug in the answer to %s %s", request.method, request.path)
             return error(500, "this answer has a bug", "the log has it; please report it")
 
-    def _answer(self, request: Request) -> Response | StreamResponse:
+    def _refusal(self, request: Request) -> Response | None:
+        host = request.headers.get("host", "")
+        if (
+            is_from_here(request)
+            or request.path in _HOST_EXEMPT
+            or is_host_allowed(host, self._allowed_hosts)
+        ):
+            return None
+        remedy = 'allow it with --allowed-hosts or allowed_hosts = ["…"], or use the address'
+        return error(421, f"{host} is no name by which this may be asked", remedy)
+
+    def _kept_answer(self, request: Request) -> Response | StreamResponse:
+        kept, now = self._kept, trio.current_time()
+        if request.method not in {"GET", "HEAD"}:
+            kept.clear()  # a renewal shows at once
+        if request.path not in _KEPT:
+            return self._new_answer(request)
+        changes = self._context.feed.changes.count, self._context.manager.news.count
+        key = request.method, request.path, *request.query.items(), is_from_here(request), *changes
+        if key in kept and now < kept[key][0]:
+            return kept[key][1]
+        response = self._new_answer(request)
+        if isinstance(response, Response) and response.status == 200:
+            kept.pop(key, None)
+            kept[key] = now + _KEPT_SECONDS, response
+            if len(kept) > _MOST_KEPT:
+                del kept[next(iter(kept))]
+        return response
+
+    def _new_answer(self, request: Request) -> Response | StreamResponse:
         path, method = request.path, "GET" if request.method == "HEAD" else request.method
-        if not (request.is_local or path in _HOST_EXEMPT):
-            host = request.headers.get("host", "")
-            if not is_host_allowed(host, self._allowed_hosts):
-                remedy = 'allow it with --allowed-hosts or allowed_hosts = ["…"], or use the address'
-                return error(421, f"{host} is no name by which this may be asked", remedy)
         if path in _PLAIN:
             return _PLAIN[path](self._context, request) if method == "GET" else _not_allowed("GET, HEAD")
         matches = {

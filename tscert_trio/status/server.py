@@ -8,6 +8,7 @@ import os
 import socket
 from contextlib import asynccontextmanager
 from functools import cache, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import trio
@@ -20,7 +21,6 @@ from .feed import Feed
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
     from contextlib import AbstractAsyncContextManager
-    from pathlib import Path
 
     from ..cert_manager import CertManager
     from ..http_server import Handler, Request, Response, StreamResponse
@@ -32,7 +32,10 @@ _logger = logging.getLogger(__name__)
 
 _MAX_CONNECTIONS = 64
 _STALL_SECONDS = 15
-_RETRY_SECONDS = 30
+_RETRY_SECONDS = _LOOK_SECONDS = 30
+_FIRST_TRY_SECONDS = 1
+"""So long the certificates wait for a name server that is slow to tell the address to listen on."""
+_MAX_BODY = 1024
 _TELLS_PEERS = hasattr(socket, "SO_PEERCRED")
 
 
@@ -56,7 +59,7 @@ async def serve_status(
         group: who may connect to that besides its owner; by default the group of this process.
         listen: ``host:port`` for TCP, which is read only; ``None`` for none. Port 0 is any that is free.
         allowed_hosts: names by which it may be asked over TCP, besides ``localhost`` and addresses.
-        task_status: told after the first try to listen. The log says where.
+        task_status: told after the first try to listen, or after a second. The log says where.
     """
     feed = Feed(manager)
 
@@ -70,45 +73,89 @@ async def serve_status(
     async def answer(request: Request) -> Response | StreamResponse:
         return await routes().answer(request)
 
-    places: list[Callable[[], AbstractAsyncContextManager[trio.SocketListener]]] = []
+    places: dict[str, Callable[[], AbstractAsyncContextManager[trio.SocketListener]]] = {}
     if socket_path is not None:
-        places.append(partial(_open_unix, socket_path, group))
+        places[str(socket_path)] = partial(_open_unix, socket_path, group)
     if listen is not None:
-        places.append(partial(_open_tcp, listen))
+        places[listen] = partial(_open_tcp, listen)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(feed.run)
-        for place in places:
-            await nursery.start(_keep_serving, answer, place)
+        tries = [trio.Event() for _ in places]
+        for (place, open_listener), tried in zip(places.items(), tries, strict=True):
+            nursery.start_soon(_keep_serving, answer, place, open_listener, tried)
+        with trio.move_on_after(_FIRST_TRY_SECONDS):
+            for tried in tries:
+                await tried.wait()
         task_status.started()
         await trio.sleep_forever()
 
 
 async def _keep_serving(
     answer: Handler,
+    place: str,
     open_listener: Callable[[], AbstractAsyncContextManager[trio.SocketListener]],
-    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    tried: trio.Event,
 ) -> NoReturn:
-    told, is_first = "", True
+    told = ""
     while True:
+        pause: float = 0
         try:
             async with open_listener() as listener:
-                _logger.info("the status %s", _where(listener))
-                if is_first:
-                    task_status.started()
-                    is_first = False
-                await serve_http(
-                    answer, [listener], stall_timeout=_STALL_SECONDS, max_connections=_MAX_CONNECTIONS
-                )
-        except (OSError, LookupError) as exc:
-            if str(exc) != told:
-                told = str(exc)
+                where = _where(listener)
+                _logger.info("the status %s", where)
+                tried.set()
+                await _serve_until_gone(answer, listener)
+                _logger.warning("the status %s no more, since its file is gone; making it anew", where)
+        except* (OSError, LookupError) as exc:
+            pause, reason = _RETRY_SECONDS, str(_first(exc))
+            if reason != told:
+                told = reason
                 _logger.error(  # noqa: TRY400 -- no bug
-                    "nobody can ask how it stands (%s); trying again every half minute", told
+                    "nobody can ask at %s how it stands (%s); trying again every half minute", place, told
                 )
-        if is_first:
-            task_status.started()
-            is_first = False
-        await trio.sleep(_RETRY_SECONDS)
+        tried.set()
+        await trio.sleep(pause)
+
+
+async def _serve_until_gone(answer: Handler, listener: trio.SocketListener) -> None:
+    """Serve until something, which tidies up perhaps, has removed or replaced the socket's file."""
+    path = listener.socket.getsockname()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(
+            lambda: serve_http(
+                answer,
+                [listener],
+                stall_timeout=_STALL_SECONDS,
+                max_connections=_MAX_CONNECTIONS,
+                max_body=_MAX_BODY,
+                on_bug=_tell_bug,
+            )
+        )
+        ours = _stat(path)
+        while ours == _stat(path):  # noqa: ASYNC110 -- the file system tells nobody
+            await trio.sleep(_LOOK_SECONDS)
+        nursery.cancel_scope.cancel(reason="the socket's file is gone")
+
+
+def _stat(path: object) -> tuple[int, int] | None:
+    """Return which file this is; always the same where it is none, but an address."""
+    if not isinstance(path, str | bytes):
+        return None
+    try:
+        found = Path(os.fsdecode(path)).stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _tell_bug(exc: Exception) -> None:
+    _logger.error("a bug in the status server has ended a connection; please report it", exc_info=exc)
+
+
+def _first(exc: BaseException) -> BaseException:
+    while isinstance(exc, BaseExceptionGroup):
+        exc = exc.exceptions[0]
+    return exc
 
 
 def _where(listener: trio.SocketListener) -> str:

@@ -75,8 +75,15 @@ def sentence_of_all(
         return _sentence_without_trouble(domains, counts["notice"], is_live=is_live)
     tail = f"{domains[0].name}: {domains[0].summary}"
     if bad:
-        more = f", {warnings} more {'is' if warnings == 1 else 'are'} not well" if warnings else ""
-        return f"{of_names(bad, total, 'has', 'have')} no working certificate{more}. {tail}"
+        without = sum(not each.is_ready for each in domains[:bad])
+        kinds = (
+            (without, "has", "have", "no valid certificate"),
+            (bad - without, "is", "are", "not delivered"),
+            (warnings, "is", "are", "not well"),
+        )
+        (count, one, many, what), *others = (kind for kind in kinds if kind[0])
+        more = "".join(f", {n} more {first if n == 1 else rest} {text}" for n, first, rest, text in others)
+        return f"{of_names(count, total, one, many)} {what}{more}. {tail}"
     return f"{of_names(warnings, total)} not well{_harmless(domains[:warnings])}. {tail}"
 
 

@@ -32,6 +32,8 @@ def next_attempt(report: DomainReport, now: datetime) -> str:
     at = report.limited_until or report.next_attempt_at
     if at is None and report.mode == "guest":
         return "<b>never: it is not ordered here</b>"
+    if at is None and report.trouble is not None and report.trouble.kind == "UnreachableError":
+        return "<b>once tailscaled answers</b>"
     if at is None:
         return f"<b>{_NO_TIME.get(report.state, 'not known')}</b>"
     return f"<b>{in_time(at, now)}</b> {stamp(at)}"
