@@ -123,7 +123,7 @@ class House:
         except StatusServiceError:
             return False
         return all(
-            each.state == "waiting"
+            (each.state == "waiting" and each.trouble is not None)  # at first all wait, for nothing yet
             or (
                 each.last_attempt_at is not None
                 and each.state not in {"queued", "requesting"}

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from commands import COMMAND, Process, environment, request, run, wait_until
+from house import open_house
 
 NAME = "box.tail1234.ts.net"
 
@@ -165,6 +166,8 @@ def test_the_demonstration_shows_the_main_job_and_ends(tmp_path):
         (["cert", "a b.ts.net", "--socket", "s"], 2, "'a b.ts.net' is no DNS name"),
         (["cert", "a.ts.net", "--socket", "file"], 1, "tailscaled's socket file: is no socket"),
         (["cert", "a.ts.net", "--socket", "missing"], 1, "no such socket. tailscaled is not running"),
+        (["cert", "box", "--socket", "s"], 2, "'box' is no whole DNS name, and cert wants one: such as"),
+        (["cert", "a.ts.net", "--force"], 2, "tscert-trio renew a.ts.net --force"),
         (["cert", "a.ts.net", "--min-validity", "1y"], 2, "--min-validity: '1y' is no duration"),
         (["cert", "a.ts.net", "--cert-file", "x", "--key-file", "x"], 2, "name the same file"),
         (["cert", "a.ts.net", "--cert-file", "/dev/null"], 1, "/dev/null: is no regular file"),
@@ -269,10 +272,36 @@ def test_a_reader_that_has_had_enough_is_no_error_to_show(tmp_path, tailscaled):
     assert process.returncode == 1
 
 
+def test_an_order_that_fails_is_told_with_how_long_the_present_certificate_is_good(tmp_path, tailscaled):
+    def ask(*arguments):
+        return run("cert", NAME, "--socket", tailscaled, "--cert-file", "c.pem", *arguments, cwd=tmp_path)
+
+    assert ask().returncode == 0
+    fault = {"make": "control", "text": "the DNS provider is away", "domain": NAME, "count": 1}
+    request(tailscaled, "POST", "/sandbox/v0/faults", fault)
+    result = ask("--min-validity", "100d", "--force")
+    assert result.returncode == 1
+    failure, present = result.stderr.splitlines()
+    assert "the DNS provider is away" in failure
+    assert re.match(r"tscert-trio: the present certificate is valid until \d{4}-", present)
+    assert "without --min-validity" in present
+
+
+def test_cert_suggests_the_whole_name_where_the_service_knows_it():
+    with open_house("box") as house:
+        house.start(NAME)
+        alive = house.run("cert", "box", "--socket", house.tailscaled)
+        house.kill()
+        dead = house.run("cert", "box", "--socket", house.tailscaled)
+    told = f"tscert-trio: 'box' is no whole DNS name, and cert wants one: is it {NAME}?\n"
+    assert (alive.returncode, alive.stderr) == (dead.returncode, dead.stderr) == (2, told)
+
+
 def test_version_and_help_are_told(tmp_path):
     assert re.fullmatch(r"tscert-trio \d+\.\d+\S*\n", run("--version", cwd=tmp_path).stdout)
     text = run("--help", cwd=tmp_path).stdout
     assert all(command in text for command in ("run", "cert", "sandbox"))
+    assert "0 to 3, as Nagios has them" in text
     assert "TSCERT_RETRY_MAX" in run("run", "--help", cwd=tmp_path).stdout
 
 
@@ -327,6 +356,7 @@ def test_a_min_validity_above_half_of_the_life_needs_force(tmp_path, tailscaled)
     before = orders()
     refused = ask("--min-validity", "60d")
     assert (refused.returncode, orders()) == (2, before)
+    assert "above half of the certificate's life of 90d, so" in refused.stderr
     assert "add --force" in refused.stderr
     assert ask("--min-validity", "80d", "--force").returncode == 0
     assert orders() == before

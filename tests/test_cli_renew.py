@@ -3,10 +3,17 @@
 import json
 import re
 import signal
+from datetime import timedelta
+from types import SimpleNamespace
 
+import attrs
 import pytest
 from commands import wait_until
 from house import open_house, run_as_stranger, tailnet_name
+
+from tscert_trio.cli import renew
+from tscert_trio.cli.renewals import Renewal
+from tscert_trio.status.report import Trouble
 
 HOSTS = ("good", "force", "fail", "heal", "twice", "limit", "slow", "stop", "json")
 NAMES = {host: tailnet_name(host) for host in (*HOSTS, "wiki")}
@@ -48,7 +55,8 @@ def test_force_orders_a_new_one_and_says_before_what_that_costs(house):
     before = house.report("force").certificate.fingerprint
     result = house.run("renew", NAMES["force"], "--force")
     assert result.returncode == 0, result
-    assert re.fullmatch(rf"{NAMES['force']}: renewed: {VALID}\n", result.stdout)
+    left = "3 of 5 new certificates a week are left"
+    assert re.fullmatch(rf"{NAMES['force']}: renewed: {VALID}; {left}\n", result.stdout)
     assert result.stderr.startswith("--force: each new certificate is one of the five a week")
     assert house.report("force").certificate.fingerprint != before
 
@@ -58,9 +66,22 @@ def test_a_failure_is_told_with_meaning_and_remedy(house):
     assert result.returncode == 1
     what, meaning, remedy = result.stdout.splitlines()
     assert what.startswith(f"{NAMES['fail']}: failed (ControlError): SetDNS ")
-    assert what.endswith("the DNS provider is away")
+    assert re.search(r"the DNS provider is away; (\d|none) of 5 attempts an hour (are|is) left$", what)
     assert meaning == "  Tailscale's control server did not publish the DNS record the CA wants to see."
     assert remedy.startswith("  Usually passes by itself")
+
+
+def test_failures_are_told_with_what_is_left_of_the_limit_of_the_ca():
+    """Each of them spends one of the five failed validations an hour."""
+    with open_house("box") as house:
+        house.ask_sandbox("POST", "faults", AWAY | {"domain": tailnet_name("box"), "count": 1000})
+        house.start(tailnet_name("box"))
+        told = [house.run("renew", "box").stdout.splitlines()[0] for _ in range(5)]
+        assert [re.search("; (.*) attempts", line)[1] for line in told[:4]] == [
+            f"{number} of 5" for number in (3, 2, 1, "none")
+        ]
+        assert "has to wait for" in told[4]
+        assert "CA's limits: none of 5 attempts an hour are left" in house.run("status", "box").stdout
 
 
 def test_a_backoff_ends_at_once(house):
@@ -84,17 +105,33 @@ def test_a_limit_of_the_ca_stands_and_is_told_with_its_end(house, orders):
     result = house.run("renew", "limit", "--force")
     assert result.returncode == 1
     what, _meaning, remedy = result.stdout.splitlines()
-    assert what.startswith(f"{NAMES['limit']}: has to wait for the CA's Retry-After until ")
-    assert re.search(r"\(in 1\d\d minutes\); it is asked for then by itself$", what)
+    assert what.startswith(f"{NAMES['limit']}: a new one has to wait for the CA's Retry-After until ")
+    assert re.search(r"\(in 1\d\d minutes\), and is asked for then by itself$", what)
     assert "letsencrypt.org/docs/rate-limits" in remedy
     assert orders("limit") == before
+
+
+def test_a_name_that_waits_for_tailscaled_says_so(house):
+    renewal = Renewal(house.report("good"), is_forced=False)
+    trouble = Trouble(kind="UnreachableError", text="/s: no such socket", meaning="m", remedy="r")
+    renewal.see(attrs.evolve(renewal.before, state="waiting", trouble=trouble), 2)
+    assert next(iter(renewal.told())) == f"{NAMES['good']}: waits for tailscaled: /s: no such socket"
+
+
+def test_what_waits_for_a_limit_is_told_with_how_long_the_present_one_is_good(house):
+    renewal = Renewal(house.report("good"), is_forced=True, asked_at=house.report("good").last_attempt_at)
+    at = renewal.asked_at + timedelta(hours=33, seconds=30)
+    limited = attrs.evolve(renewal.before, state="limited", limit="a limit", limited_until=at)
+    renewal.see(limited, 2)
+    (line,) = renewal.told()
+    assert re.search(rf"\(in 33 hours\), .* by itself; the present certificate is {VALID}$", line)
 
 
 def test_a_name_that_is_no_certdomain_waits(house):
     result = house.run("renew", "wiki")
     assert result.returncode == 1
     what, *_rest, remedy = result.stdout.splitlines()
-    assert what.startswith(f"{NAMES['wiki']}: waits to become one of this node's CertDomains: ")
+    assert what == f"{NAMES['wiki']}: waits to become one of this node's CertDomains"  # once
     assert "enable HTTPS" in remedy
 
 
@@ -140,6 +177,45 @@ def test_what_takes_long_is_told_in_a_pipe_by_plain_lines(house):
     assert f"{NAMES['slow']}: asked tailscaled; a new certificate takes 5 to 60 s\n" in result.stderr
     assert "\r" not in result.stderr
     assert "\x1b" not in result.stderr + result.stdout
+
+
+def test_what_takes_longer_than_usual_is_told_with_what_that_means(house):
+    renewal = Renewal(house.report("good"), is_forced=True)
+    busy = attrs.evolve(renewal.before, state="requesting")
+    assert "takes 5 to 60 s" in renewal.see(busy, 1)
+    assert renewal.see(busy, 59) is None
+    assert "tailscaled has up to 5m for it, and Ctrl-C is harmless" in renewal.see(busy, 60)
+    assert not renewal.is_over
+
+
+def test_in_a_pipe_a_long_wait_is_told_again_and_again(house, monkeypatch, capsys):
+    """For 300 seconds, which pass at once here."""
+    seconds = [0.0]
+    monkeypatch.setattr(
+        renew, "time", SimpleNamespace(monotonic=lambda: seconds[0], sleep=pass_time(seconds))
+    )
+    report = house.report("good")
+
+    class Client:
+        def domain(self, _name):
+            is_over = seconds[0] >= 300
+            state = attrs.evolve(report, state="issued" if is_over else "requesting")
+            if is_over:
+                state = attrs.evolve(state, last_attempt_at=report.last_attempt_at + timedelta(days=1))
+            return SimpleNamespace(domain=state)
+
+    renewal = Renewal(report, is_forced=True, asked_at=report.last_attempt_at + timedelta(seconds=1))
+    renew._wait(Client(), [renewal], are_told=True)
+    lines = capsys.readouterr().err.splitlines()
+    assert 8 <= len(lines) <= 12
+    assert "120 s, still at it" in "".join(lines)
+
+
+def pass_time(seconds):
+    def sleep(_seconds):
+        seconds[0] += 5
+
+    return sleep
 
 
 def test_ctrl_c_ends_the_waiting_only(house):
@@ -203,7 +279,7 @@ def test_a_delivery_that_fails_is_tried_again_and_told():
         result = house.run("renew", "box")
         assert result.returncode == 1
         what, *_ = result.stdout.splitlines()
-        assert re.search(rf"not due: {VALID}; .*; but \S*hook: delivery fails: ", what)
+        assert re.search(rf"not due: {VALID}; but \S*hook: delivery fails: ", what)  # no order would help
         (house.folder / "repaired").touch()
         result = house.run("renew", "box")
         assert result.returncode == 0, result

@@ -16,7 +16,7 @@ from tscert_trio.cli.status_table import plain_table, table
 from tscert_trio.schedule import Mode
 from tscert_trio.status.history import DomainDetail
 from tscert_trio.status.making import make_report
-from tscert_trio.status.report import Level, Source, StatusReport
+from tscert_trio.status.report import Level, Source, StatusReport, Trouble
 from tscert_trio.status.wire import from_json
 
 BOX, SHOP, API, WIKI = map(tailnet_name, ("box", "shop", "api", "wiki"))
@@ -78,8 +78,8 @@ def test_one_name_is_told_with_everything(house):
     certificate = house.report("box").certificate
     for part in (BOX, "State: issued; next attempt", certificate.fingerprint, certificate.serial_number):
         assert part in text
-    for label in ("Valid", "Issuer", "Due", "Attempts", "Success", "Runway", "Target"):
-        assert f" {label}: " in text
+    for label in ("Valid", "Issuer", "Due", "Attempts", "Last seen good", "Last new one", "Runway", "Target"):
+        assert re.search(f"^ *{label}: ", text, re.MULTILINE)
     assert "Hook wrote: told of it" in text
     assert re.search(r"✓ \d{4}-\d\d-\d\d \d\d:\d\d:\d\d  issue +issued", text)
 
@@ -224,7 +224,7 @@ def test_a_check_of_names_that_are_well_depends_on_the_days_that_are_left():
             line,
         )
         (line,) = lines_of(house.run("status", "--check", "--warn", "91d"), 1)
-        assert re.match(r"WARNING - \w+\.tail1234\.ts\.net and 1 more: 90\.0 days left\. Both", line)
+        assert re.match(r"WARNING - (\w+\.tail1234\.ts\.net: 89 days left(, |\. \| )){2}good=2", line)
         (line,) = lines_of(house.run("status", "--check", "--warn", "92d", "--crit", "91d"), 2)
         assert line.startswith("CRITICAL - ")
         house.kill()
@@ -232,6 +232,24 @@ def test_a_check_of_names_that_are_well_depends_on_the_days_that_are_left():
         assert line.startswith(
             "WARNING - The service does not run. What it knew last: Both names have a valid certificate. | "
         )
+
+
+@pytest.mark.parametrize("option", ["--warn", "--crit"])
+def test_what_is_of_a_check_only_is_refused_without(house, option):
+    result = house.run("status", option, "3d")
+    assert lines_of(result, status=2) == []
+    assert result.stderr == "tscert-trio: --warn and --crit are of --check: say status --check\n"
+
+
+def test_a_name_that_is_no_certdomain_is_told_once_and_with_those_that_there_are(house):
+    text = house.run("status", "wiki").stdout
+    assert f"CertDomains: {', '.join(sorted((API, BOX, SHOP)))}\n" in text
+    assert "CertDomains:" not in house.run("status", "api").stdout
+    line = next(row for row in lines_of(house.run("status")) if WIKI in row)
+    assert line.count("CertDomains") == 1
+    assert (
+        "  No certificate (NotACertDomainError); it waits to be among this node's CertDomains. The " in line
+    )
 
 
 # Of reports that are made up.
@@ -261,6 +279,61 @@ def test_a_level_has_a_status_of_a_check(report, level, is_told, expected):
     days = timedelta(days=3), timedelta(days=1)
     status, line = check(make(report, level, is_told=is_told), warn=days[0], crit=days[1])
     assert (status, line) == (expected, f"{expected.name} - so it is | good=0;;;0")
+
+
+def test_a_check_names_what_ends_soon_beside_what_is_worse(report):
+    """With less left than is critical it is named, whatever else there is."""
+    box, shop = (next(each for each in report.domains if each.name == name) for name in (BOX, SHOP))
+    soon = attrs.evolve(box.certificate, not_after=report.at + timedelta(minutes=14))
+    box = attrs.evolve(box, certificate=soon)
+    limits = {"warn": timedelta(days=14), "crit": timedelta(days=3)}
+    well = attrs.evolve(report, level=Level.GOOD, domains=(box, shop), summary="Both names are well.")
+    status, line = check(well, **limits)
+    assert (status, line.split(" | ")[0]) == (CheckStatus.CRITICAL, f"CRITICAL - {BOX}: 14 minutes left.")
+    bad = attrs.evolve(well, level=Level.BAD, summary="API is bad.")
+    assert check(bad, **limits)[1].startswith(f"CRITICAL - API is bad. {BOX}: 14 minutes left. | ")
+    poor = attrs.evolve(well, level=Level.WARNING, summary="API is not well.")
+    assert check(poor, **limits)[1].startswith(f"CRITICAL - {BOX}: 14 minutes left. API is not well. | ")
+
+
+def test_a_look_and_an_order_that_has_to_wait_are_both_told(report):
+    box = next(each for each in report.domains if each.name == BOX)
+    limited = attrs.evolve(
+        box,
+        state="limited",
+        limit="a limit of the CA",
+        next_attempt_at=report.at + timedelta(hours=23, seconds=1),
+        limited_until=report.at + timedelta(hours=33, seconds=1),
+    )
+    row = list(plain_table(attrs.evolve(report, domains=(limited,))))[1]
+    assert "look in 23 hours, order in 33 hours" in row
+    found = DomainDetail(
+        program="1", at=report.at, source=Source.SERVICE, domain=limited, certificates=(), events=()
+    )
+    state = next(line.text for line in detail(found) if "State" in line.prefix)
+    assert re.fullmatch(
+        r"limited; an order waits for a limit of the CA until .* \(in 33 hours\); "
+        r"next look .* \(in 23 hours\)",
+        state,
+    )
+
+
+def test_tailscaled_that_is_away_is_told_once_with_what_to_do(report):
+    trouble = Trouble(
+        kind="UnreachableError", text="no such socket", meaning="It is off.", remedy="Start it."
+    )
+    box = next(each for each in report.domains if each.name == BOX)
+    away = attrs.evolve(
+        report,
+        tailscaled=attrs.evolve(report.tailscaled, trouble=trouble),
+        domains=(attrs.evolve(box, level=Level.WARNING, summary="it waits for tailscaled", trouble=trouble),),
+        summary="tailscaled cannot be asked: no such socket. So it is.",
+    )
+    summary, row = plain_table(away)
+    assert summary.endswith("So it is. It is off. Start it.")
+    assert row.endswith("  It waits for tailscaled.")
+    text = " ".join(line.text for line in table(away, 100))
+    assert (text.count("Start it."), text.count("It is off.")) == (1, 1)
 
 
 def test_a_check_has_data_of_a_sensible_number_of_names_and_no_stray_bar(report):

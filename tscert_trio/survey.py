@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from .errors import LocalAPIError, ServeConfigError, StateError
+from .errors import LocalAPIError, ServeConfigError, StateError, StatusServiceError
 from .journal import holder_of, open_for_reading
 from .localapi import LocalClient
 from .serve_config import ServeConfig
@@ -18,16 +18,30 @@ from .wall_clock import default_clock
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from datetime import datetime
+    from pathlib import Path
     from typing import TypeVar
 
     from .clock import Clock
     from .journal import Memories
     from .localapi import Prefs, Status
     from .settings import Settings
+    from .status.report import StatusReport
 
     _T = TypeVar("_T")
 
-__all__ = ["Survey", "take_survey"]
+__all__ = ["RunningService", "Survey", "take_survey"]
+
+
+@attrs.frozen(kw_only=True)
+class RunningService:
+    """A service that runs, and answers."""
+
+    report: StatusReport
+    """How it says that everything is."""
+    socket: Path
+    """Where it was asked."""
+    process: int | None
+    """Its number; ``None`` where that cannot be told."""
 
 
 @attrs.frozen(kw_only=True)
@@ -54,6 +68,12 @@ class Survey:
     journal_trouble: str | None = None
     holder: int | None = None
     """The process of the service; 0: one that cannot be told; ``None``: it does not run."""
+    kept: frozenset[str] | None = None
+    """The names that the service was told last to keep, by the journal; ``None``: not known."""
+    running: RunningService | None = None
+    """A service that runs and was asked how it stands, whatever its settings are."""
+    running_trouble: StatusServiceError | None = None
+    """Why one that runs could not be asked."""
 
     @property
     def cert_domains(self) -> frozenset[str] | None:
@@ -67,6 +87,7 @@ async def take_survey(
     faults: tuple[str, ...] = (),
     environ: Mapping[str, str] = os.environ,
     clock: Clock | None = None,
+    running: RunningService | StatusServiceError | None = None,
 ) -> Survey:
     """Ask tailscaled, and read the serve config file and the journal, once.
 
@@ -75,13 +96,14 @@ async def take_survey(
         faults: of the settings.
         environ: the environment.
         clock: the present time.
+        running: a service that runs, as it was found, or why it could not be asked.
     """
     clock = clock or default_clock()
     async with LocalClient(settings.socket, clock=clock) as client:
         status, status_trouble = await _ask(client.status)
         prefs, prefs_trouble = (None, None) if status is None else await _ask(client.prefs)
         config, config_trouble = await _serve_config(settings, client, status)
-    memories, journal_trouble = _read_journal(settings)
+    memories, kept, journal_trouble = _read_journal(settings)
     return Survey(
         settings=settings,
         faults=faults,
@@ -98,6 +120,9 @@ async def take_survey(
         memories=memories,
         journal_trouble=journal_trouble,
         holder=None if settings.state == MEMORY else holder_of(settings.state),
+        kept=kept,
+        running=running if isinstance(running, RunningService) else None,
+        running_trouble=running if isinstance(running, StatusServiceError) else None,
     )
 
 
@@ -145,11 +170,11 @@ def _read_serve_config(
         return None, f"{path}: {exc}"
 
 
-def _read_journal(settings: Settings) -> tuple[Memories | None, str | None]:
+def _read_journal(settings: Settings) -> tuple[Memories | None, frozenset[str] | None, str | None]:
     if settings.state == MEMORY:
-        return None, None
+        return None, None, None
     try:
         with open_for_reading(settings.state) as journal:
-            return journal.load(), None
+            return journal.load(), journal.wanted(), None
     except StateError as exc:
-        return None, str(exc)
+        return None, None, str(exc)

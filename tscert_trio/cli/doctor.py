@@ -1,4 +1,8 @@
-"""Look at everything that certificates depend on, and tell what is wrong and what to do; change nothing."""
+"""Look at everything that certificates depend on, and tell what is wrong and what to do; change nothing.
+
+A service that runs is asked how it stands, too. Where its settings are not those given
+here, that is told first.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +13,12 @@ from typing import TYPE_CHECKING
 import trio
 
 from ..doctor import Level, examine
+from ..errors import StatusServiceError
 from ..options import OPTIONS
-from ..settings import Settings
+from ..settings import NO_SOCKET, Settings
+from ..status.client import reach
+from ..status.place import status_sockets
+from ..survey import RunningService
 from .arguments import add_option
 from .plain import can_show, coloured, let_all_print
 
@@ -22,6 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["add_arguments", "command"]
 
+_NOBODY = (FileNotFoundError, ConnectionRefusedError, NotADirectoryError)
+"""Why a socket cannot be reached on which no service listens."""
 _MARKS = {  # in UTF-8, in ASCII, and in colour
     Level.GOOD: ("✓", "ok", "green"),
     Level.WARNING: ("!", "warning", "yellow"),
@@ -40,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def command(options: argparse.Namespace) -> int:
     """Examine and print; return 0 where nothing is bad, 1 where something is, 2 where the settings are."""
     settings, faults = Settings.load_leniently(vars(options))
-    findings = trio.run(partial(examine, settings, faults=faults))
+    findings = trio.run(partial(examine, settings, faults=faults, running=_running(settings)))
     let_all_print()
     if options.json:
         print(json.dumps([_as_json(finding) for finding in findings], indent=2, ensure_ascii=not can_show()))
@@ -51,6 +61,17 @@ def command(options: argparse.Namespace) -> int:
     if faults:
         return 2
     return int(any(finding.level is Level.BAD for finding in findings))
+
+
+def _running(settings: Settings) -> RunningService | StatusServiceError | None:
+    """Return the service that runs here, as it says it stands, or why it does not; ``None``: none runs."""
+    if settings.status_socket == NO_SOCKET:
+        return None
+    try:
+        client = reach(list(dict.fromkeys([settings.status_socket, *status_sockets()])))
+        return RunningService(report=client.status(), socket=client.path, process=client.process())
+    except StatusServiceError as exc:
+        return None if isinstance(exc.__cause__, _NOBODY) else exc
 
 
 def _as_json(finding: Finding) -> dict[str, str | None]:

@@ -23,7 +23,8 @@ __all__ = ["describe_default", "main", "make_parser"]
 _DESCRIPTION = "Keep the TLS certificates of this machine's tailnet names issued and renewed."
 _EPILOG = """\
 Without a command, "run" is meant: it follows the serve config of the tailscaled here.
-Exit status: 0 all went well, 1 it failed, 2 the command line makes no sense.
+Exit status: 0 all went well, 1 it failed, 2 the command line makes no sense, 130 interrupted; those of
+"status --check" are 0 to 3, as Nagios has them.
 """
 _COMMANDS = {
     "run": "keep certificates fresh (the service)",
@@ -107,7 +108,8 @@ def _fail(error: TscertError) -> int:
     if isinstance(error, SettingsError | InvalidDomainError):
         status, lines = 2, getattr(error, "faults", lines)
     elif isinstance(error, LocalAPIError):
-        lines = (f"{str(error).rstrip('.')}. {error.meaning} {error.remedy}",)
+        told = f"{str(error).rstrip('.')}. {error.meaning} {error.remedy}"
+        lines = (told, *getattr(error, "__notes__", ()))
     elif isinstance(error, StatusServiceError):
         lines = (error.told(),)
     for line in lines:

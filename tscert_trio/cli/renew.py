@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["add_arguments", "command"]
 
 _POLL_SECONDS = 0.3
+_SECONDS_OF_SILENCE = 30
+"""After so many a pipe is told again what is going on."""
 _FEW = 5
 """So many names are asked for one by one; of more all are, more seldom."""
 _FORCE = "--force: each new certificate is one of the five a week that the CA gives a name"
@@ -97,7 +99,7 @@ def _ask(client: StatusClient, renewal: Renewal) -> None:
 
 def _wait(client: StatusClient, renewals: list[Renewal], *, are_told: bool) -> None:
     """Wait until all is over, and tell of each name what came of it when that is known."""
-    began = time.monotonic()
+    began, told_at = time.monotonic(), 0.0
     with StatusLine() as line:
         while pending := [each for each in renewals if not each.is_over]:
             seconds = time.monotonic() - began
@@ -110,7 +112,11 @@ def _wait(client: StatusClient, renewals: list[Renewal], *, are_told: bool) -> N
                     show_plain(renewal.told())
                 elif news is not None and are_told and not line.is_shown:
                     print(f"{renewal.name}: {news}", file=sys.stderr)
+                    told_at = seconds
             if not all(each.is_over for each in pending):
+                if are_told and not line.is_shown and seconds - told_at >= _SECONDS_OF_SILENCE:
+                    print(_progress(pending, len(renewals), seconds), file=sys.stderr)
+                    told_at = seconds
                 time.sleep(_POLL_SECONDS if len(pending) <= _FEW else 1)
 
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from ..errors import with_output
+from ..errors import NotACertDomainError, with_output
 from ..status.wire import to_plain
 from ..status.words import in_time, moment
+from .telling import attempts_left, certificates_left, says_as_much
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +25,8 @@ _DOING = {
     "queued": "waits until others are done",
     "requesting": "asked tailscaled; a new certificate takes 5 to 60 s",
 }
+_LATE_SECONDS = 60
+_DOING_LATE = "still at it; tailscaled has up to 5m for it, and Ctrl-C is harmless: the service goes on"
 _STALE_SECONDS = 2
 """For so long a state may be that from before the question."""
 _DELIVERY_SECONDS = 60
@@ -90,7 +93,8 @@ class Renewal:
             self._ended(report, seconds)
         doing = self.doing
         if not self.is_over:
-            self.doing = _DOING.get(report.state, self.doing)
+            is_late = report.state == "requesting" and seconds >= _LATE_SECONDS
+            self.doing = _DOING_LATE if is_late else _DOING.get(report.state, self.doing)
         return self.doing if self.doing != doing else None
 
     def told(self) -> Iterator[str]:
@@ -116,10 +120,16 @@ class Renewal:
         if report.state == "limited":
             until = report.limited_until or report.next_attempt_at
             when = f" until {moment(until)} ({in_time(until, self._now)})" if until is not None else ""
-            self._text = f"has to wait for {report.limit}{when}; it is asked for then by itself"
+            asked = f"a new one has to wait for {report.limit}{when}, and is asked for then by itself"
+            present = report.certificate if report.is_ready else None
+            good = "" if present is None else f"; the present certificate is {_until(present, self._now)}"
+            self._text = f"{asked}{good}"
         else:
-            why = f": {report.trouble.text}" if report.trouble is not None else ""
-            self._text = f"waits to become one of this node's CertDomains{why}"
+            what, trouble = "to become one of this node's CertDomains", report.trouble
+            if trouble is not None and trouble.kind != NotACertDomainError.__name__:
+                what = "for tailscaled"
+            why = f": {trouble.text}" if trouble is not None and not says_as_much(what, trouble) else ""
+            self._text = f"waits {what}{why}"
 
     def _ended(self, report: DomainReport, seconds: float) -> None:
         new, old = report.certificate, self.before.certificate
@@ -129,7 +139,8 @@ class Renewal:
             until = (
                 f"; the present certificate is {_until(new, self._now)}" if report.is_ready and new else ""
             )
-            self._text = f"failed ({report.trouble.kind}): {report.trouble.text.rstrip('.')}{until}"
+            left = f"; {left}" if (left := attempts_left(report)) is not None else ""
+            self._text = f"failed ({report.trouble.kind}): {report.trouble.text.rstrip('.')}{left}{until}"
             return
         self._over_since = seconds if self._over_since is None else self._over_since
         if self._is_delivering(report) and seconds - self._over_since < _DELIVERY_SECONDS:
@@ -137,10 +148,13 @@ class Renewal:
             return
         verb = ("renewed" if old is not None else "issued") if is_new else "not due"
         text = f"{verb}: {_until(new, self._now)}" if new is not None else verb
-        if not (is_new or self.is_forced):
+        failed = next((each for each in report.deliveries if each.trouble is not None), None)
+        left_now = certificates_left(report)
+        if is_new and self.is_forced and left_now is not None:
+            text += f"; {left_now}"
+        elif not (is_new or self.is_forced or failed):  # an order would not mend a delivery
             text += "; --force orders a new one all the same"
         self.outcome, self._text = verb, text
-        failed = next((each for each in report.deliveries if each.trouble is not None), None)
         if failed is not None:
             self.outcome, self._trouble = "not delivered", failed.trouble
             self._text = with_output(f"{text}; but {failed.target}: {failed.summary}", failed.output)

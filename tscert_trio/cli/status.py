@@ -19,6 +19,8 @@ from .terminal import is_terminal, show, show_plain
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
+    from pathlib import Path
 
     from ..status.client import StatusClient
     from ..status.history import DomainDetail
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from .terminal import Line
 
 __all__ = ["add_arguments", "command"]
+
+_WARN, _CRIT = "14d", "3d"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,10 +41,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--check", action="store_true", help="one line and an exit status for Nagios")
     parser.add_argument(
-        "--warn", metavar="DURATION", default="14d", help="warn of less left, with --check (default: 14d)"
+        "--warn", metavar="DURATION", help=f"warn of less left, with --check (default: {_WARN})"
     )
     parser.add_argument(
-        "--crit", metavar="DURATION", default="3d", help="less left is critical, with --check (default: 3d)"
+        "--crit", metavar="DURATION", help=f"less left is critical, with --check (default: {_CRIT})"
     )
     add_socket(parser)
     add_state(parser)
@@ -51,6 +55,8 @@ def command(options: argparse.Namespace) -> int:
     """Show it; return the exit status."""
     if options.check:
         return _check(options)
+    if options.warn is not None or options.crit is not None:
+        raise SettingsError(["--warn and --crit are of --check: say status --check"])
     if options.watch:
         if options.json or not is_terminal(sys.stdout):
             raise SettingsError(["--watch is for terminals: without it, --json or a pipe shows it once"])
@@ -76,7 +82,7 @@ def _check(options: argparse.Namespace) -> int:
         if options.name or options.json or options.watch:
             raise SettingsError(["--check is about all names, and knows neither --json nor --watch"])
         try:
-            warn, crit = parse_duration(options.warn), parse_duration(options.crit)
+            warn, crit = parse_duration(options.warn or _WARN), parse_duration(options.crit or _CRIT)
         except ValueError as exc:
             raise SettingsError([f"--warn and --crit: {exc}"]) from None
         if crit > warn:
@@ -94,13 +100,18 @@ def _report(options: argparse.Namespace) -> StatusReport:
     return ask(options, lambda client: client.status(), read_report, is_told=is_told)
 
 
-def _detail(options: argparse.Namespace) -> DomainDetail:
-    return ask(
-        options,
-        lambda client: client.domain(_full_name(client, options.name)),
-        lambda folder: read_detail(folder, options.name),
-        is_told=not options.watch,
-    )
+def _detail(options: argparse.Namespace) -> tuple[DomainDetail, Sequence[str] | None]:
+    """Return all about a name, and the node's CertDomains where they are known."""
+
+    def from_service(client: StatusClient) -> tuple[DomainDetail, Sequence[str] | None]:
+        report = client.status()
+        found = client.domain(find_name(options.name, [each.name for each in report.domains]))
+        return found, None if report.tailscaled is None else report.tailscaled.cert_domains
+
+    def from_journal(folder: Path) -> tuple[DomainDetail, Sequence[str] | None]:
+        return read_detail(folder, options.name), None
+
+    return ask(options, from_service, from_journal, is_told=not options.watch)
 
 
 def _full_name(client: StatusClient, text: str) -> str:
@@ -117,7 +128,7 @@ def _lines(options: argparse.Namespace, width: int | None) -> list[Line]:
     if options.name is not None:
         from .status_detail import detail
 
-        return detail(_detail(options))
+        return detail(*_detail(options))
     from .status_table import table
 
     return table(_report(options), width or shutil.get_terminal_size().columns)

@@ -6,6 +6,7 @@ import enum
 from typing import TYPE_CHECKING
 
 from ..status.report import Level
+from ..status.words import span
 from .terminal import clean
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ __all__ = ["CheckStatus", "check"]
 _DAY = 86400
 _MOST_NAMES = 20
 """So many names have performance data of their own: those that end first."""
+_MOST_TOLD = 3
+"""So many of those that end soon are named."""
 
 
 class CheckStatus(enum.IntEnum):
@@ -55,13 +58,27 @@ def check(report: StatusReport, *, warn: timedelta, crit: timedelta) -> tuple[Ch
     if short:
         statuses.add(CheckStatus.CRITICAL if short[0][0] < crit_days else CheckStatus.WARNING)
     status = max(statuses, key=_SEVERITY.index)
-    text = report.summary
-    if short and report.level.rank < Level.BAD.rank:
-        days, name = short[0]
-        more = f" and {len(short) - 1} more" if len(short) > 1 else ""
-        text = f"{name}{more}: {days:.1f} days left. {text}"
+    text = _text(report, [name for days, name in short if days > 0])
     data = " ".join(_performance(left, warn_days, crit_days, report))
     return status, f"{status.name} - {clean(text).replace('|', '/')} | {data}"
+
+
+def _text(report: StatusReport, short: list[str]) -> str:
+    """Return what is wrong: names with too little left, and whatever else is; the worse of it first.
+
+    Args:
+        report: how everything is.
+        short: the names with too little left that have not ended, the first to end first.
+    """
+    if not short:
+        return report.summary
+    ends = {each.name: each.certificate.not_after for each in report.domains if each.certificate is not None}
+    left = ", ".join(f"{name}: {span(ends[name] - report.at)} left" for name in short[:_MOST_TOLD])
+    more = f", and {len(short) - _MOST_TOLD} more" if len(short) > _MOST_TOLD else ""
+    parts = [f"{left}{more}."]
+    if report.level.rank >= Level.WARNING.rank:  # else it says that all is well
+        parts.append(report.summary)
+    return " ".join(reversed(parts) if report.level is Level.BAD else parts)
 
 
 def _days_left(domain: DomainReport, report: StatusReport) -> float | None:

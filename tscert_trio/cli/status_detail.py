@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..errors import NotACertDomainError
 from ..status.report import Source
 from ..status.words import NOT_ORDERED, in_time, moment, span
 from .events_table import event_lines
+from .telling import attempts_left, certificates_left
 from .terminal import MARKS, STYLES, Line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
 
     from ..status.history import DomainDetail
@@ -18,14 +20,19 @@ if TYPE_CHECKING:
 
 __all__ = ["detail"]
 
-_LABEL_WIDTH = 11
+_LABEL_WIDTH = 14
 _RUNWAY_ENOUGH = 999
 _EVENTS = 10
-_ISSUED = {"issued", "found"}
+_NO_CERT_DOMAIN = NotACertDomainError.__name__
 
 
-def detail(found: DomainDetail) -> list[Line]:
-    """Return all that is known of a name, a label before each."""
+def detail(found: DomainDetail, cert_domains: Sequence[str] | None = None) -> list[Line]:
+    """Return all that is known of a name, a label before each.
+
+    Args:
+        found: what is known.
+        cert_domains: those of the node, where they are known.
+    """
     domain, now = found.domain, found.at
     head = f"{domain.name}: {domain.summary}"
     lines = [Line(head, "bold", f"{MARKS[domain.level]} ", STYLES[domain.level])]
@@ -34,10 +41,13 @@ def detail(found: DomainDetail) -> list[Line]:
         lines.append(_row("Source", text, "yellow"))
     lines.append(_row("State", _state(domain, now)))
     lines += [*_trouble(domain.trouble)]
+    if cert_domains and domain.trouble is not None and domain.trouble.kind == _NO_CERT_DOMAIN:
+        lines.append(_row("CertDomains", ", ".join(cert_domains)))
     if domain.harmless_until is not None:
         lines.append(_row("Harmless", f"until {_when(domain.harmless_until, now)}"))
     lines += _certificate(domain.certificate, now)
-    lines += _attempts(domain, now)
+    issued = [each.at for each in found.events if each.outcome == "issued"]
+    lines += _attempts(domain, now, max(issued, default=None))
     for delivery in domain.deliveries:
         lines += _delivery(delivery, now)
     count = len(found.certificates)
@@ -58,9 +68,11 @@ def _when(at: datetime, now: datetime) -> str:
 def _state(domain: DomainReport, now: datetime) -> str:
     parts = [domain.state, *([NOT_ORDERED[domain.mode]] if domain.mode in NOT_ORDERED else [])]
     if domain.limit is not None and domain.limited_until is not None:
-        parts.append(f"waits for {domain.limit} until {_when(domain.limited_until, now)}")
-    if domain.next_attempt_at is not None:
-        parts.append(f"next attempt {_when(domain.next_attempt_at, now)}")
+        parts.append(f"an order waits for {domain.limit} until {_when(domain.limited_until, now)}")
+    is_look = domain.limited_until is not None
+    if domain.next_attempt_at is not None and domain.next_attempt_at != domain.limited_until:
+        what = "look" if is_look else "attempt"
+        parts.append(f"next {what} {_when(domain.next_attempt_at, now)}")
     return "; ".join(parts)
 
 
@@ -81,17 +93,22 @@ def _certificate(certificate: CertificateReport | None, now: datetime) -> Iterat
         yield _row("Window", f"{moment(window.start)} to {moment(window.end)}, as the CA suggests{url}")
 
 
-def _attempts(domain: DomainReport, now: datetime) -> Iterator[Line]:
+def _attempts(domain: DomainReport, now: datetime, issued_at: datetime | None) -> Iterator[Line]:
     last = f"last {_when(domain.last_attempt_at, now)}" if domain.last_attempt_at else "none remembered"
     count = f"{domain.attempts} since the start, " if domain.attempts else ""
     yield _row("Attempts", f"{count}{last}")
     if domain.last_success_at is not None:
-        yield _row("Success", f"last {_when(domain.last_success_at, now)}")
+        yield _row("Last seen good", _when(domain.last_success_at, now))
+    if issued_at is not None:
+        yield _row("Last new one", _when(issued_at, now))
     if domain.failures:
         yield _row("Failures", f"{domain.failures} in a row")
+    left = [text for text in (attempts_left(domain), certificates_left(domain)) if text is not None]
+    if left:
+        yield _row("CA's limits", ", ".join(left))
     if domain.certificate is not None and domain.mode not in NOT_ORDERED:
         number = "plenty of" if domain.runway >= _RUNWAY_ENOUGH else str(domain.runway)
-        yield _row("Runway", f"{number} attempts before the certificate ends")
+        yield _row("Runway", f"{number} attempts are left before the certificate ends")
 
 
 def _trouble(trouble: Trouble | None) -> Iterator[Line]:

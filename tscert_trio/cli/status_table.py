@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ..errors import end_of
 from ..status.report import Level
 from ..status.words import in_time, moment
+from .telling import as_sentences, comes_next, says_as_much
 from .terminal import MARKS, STYLES, Line
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def _rows(report: StatusReport, width: int) -> Iterator[Line]:
             mark, name = _INDENT, ""
         yield Line(f"{name:<{name_width}}{_GAP}{cells}", "", mark, style)
         if domain.level.rank >= Level.WARNING.rank:
-            yield from _why(domain)
+            yield from _why(domain, report)
 
 
 def _room(facts: Sequence[Sequence[str]], width: int) -> int:
@@ -63,21 +64,26 @@ def _room(facts: Sequence[Sequence[str]], width: int) -> int:
 
 def plain_table(report: StatusReport) -> Iterator[str]:
     """Yield the sentence, and one line a name: columns stand two spaces apart or more, nothing is cut."""
-    yield report.summary
+    trouble = _of_tailscaled(report)
+    yield report.summary if trouble is None else as_sentences(report.summary, trouble.meaning, trouble.remedy)
     rows = [
-        (domain.level.value, domain.name, *_facts(domain, report.at, with_date=True), _why_on_a_line(domain))
+        (
+            domain.level.value,
+            domain.name,
+            *_facts(domain, report.at, with_date=True),
+            _why_on_a_line(domain, report),
+        )
         for domain in report.domains
     ]
     yield from (_GAP.join(cells) for cells in _padded(rows))
 
 
 def _facts(domain: DomainReport, now: datetime, *, with_date: bool) -> tuple[str, ...]:
-    certificate, at = domain.certificate, domain.limited_until or domain.next_attempt_at
-    end = "none"
+    certificate, end = domain.certificate, "none"
     if certificate is not None:
         date = f"{certificate.not_after.astimezone():%Y-%m-%d} " if with_date else ""
         end = f"{date}{in_time(certificate.not_after, now)}"
-    return domain.state, end, "-" if at is None else in_time(at, now)
+    return domain.state, end, comes_next(domain, now)
 
 
 def _padded(rows: Sequence[Sequence[str]]) -> list[list[str]]:
@@ -85,10 +91,14 @@ def _padded(rows: Sequence[Sequence[str]]) -> list[list[str]]:
     return [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in rows]
 
 
-def _why(domain: DomainReport) -> Iterator[Line]:
+def _of_tailscaled(report: StatusReport) -> Trouble | None:
+    return None if report.tailscaled is None else report.tailscaled.trouble
+
+
+def _why(domain: DomainReport, report: StatusReport) -> Iterator[Line]:
     yield Line(domain.summary, STYLES[domain.level], _INDENT)
-    if domain.trouble is not None:
-        yield from _notes(domain.trouble)
+    if domain.trouble is not None and domain.trouble != _of_tailscaled(report):  # which stands above all
+        yield from _notes(domain.trouble, domain.summary)
     for delivery in domain.deliveries:
         if delivery.level.rank >= Level.WARNING.rank:
             text = f"{delivery.target}: {delivery.summary}"
@@ -102,17 +112,20 @@ def _why(domain: DomainReport) -> Iterator[Line]:
         yield Line(f"harmless until {moment(domain.harmless_until)}", "", _INDENT)
 
 
-def _notes(trouble: Trouble) -> Iterator[Line]:
-    yield Line(trouble.text, "", _INDENT)
+def _notes(trouble: Trouble, said: str = "") -> Iterator[Line]:
+    """Yield why, and what to do; not what is said already."""
+    if not says_as_much(said, trouble):
+        yield Line(trouble.text, "", _INDENT)
     yield Line(trouble.meaning, "", _INDENT)
     yield Line(trouble.remedy, "", f"{_INDENT}→ ")
 
 
-def _why_on_a_line(domain: DomainReport) -> str:
+def _why_on_a_line(domain: DomainReport, report: StatusReport) -> str:
     if domain.level.rank < Level.WARNING.rank:
         return ""
-    parts = [domain.summary]
-    if domain.trouble is not None:
-        parts += [domain.trouble.text, domain.trouble.meaning, domain.trouble.remedy]
+    parts, trouble = [domain.summary], domain.trouble
+    if trouble is not None and trouble != _of_tailscaled(report):  # which the first line tells
+        parts += [] if says_as_much(domain.summary, trouble) else [trouble.text]
+        parts += [trouble.meaning, trouble.remedy]
     parts += [each.trouble.remedy for each in domain.deliveries if each.trouble is not None]
-    return " ".join(f"{part.rstrip('.')}." for part in parts)
+    return as_sentences(*parts)

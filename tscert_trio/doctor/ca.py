@@ -12,6 +12,7 @@ from ..planning import wanted_names
 from ..schedule import Ledger
 from ..statistics import limit_statistics
 from .finding import bad, good, warning
+from .names import is_missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,7 +94,7 @@ def _waiting(survey: Survey, ledger: Ledger) -> Iterator[Finding]:
     assert survey.memories is not None
     wanted = {name.domain for name in wanted_names(survey)}
     for record in survey.memories.records.values():
-        if record.domain not in wanted or not record.is_due(survey.now):
+        if record.domain not in wanted or not record.is_due(survey.now) or is_missing(record.domain, survey):
             continue
         at, reason = ledger.ready_at(record, survey.now)
         if reason is not None:

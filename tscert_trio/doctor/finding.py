@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import enum
+from typing import TYPE_CHECKING
 
 import attrs
 
-__all__ = ["Finding", "Level", "bad", "good", "warning"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Finding", "Level", "bad", "good", "one_block_a_name", "warning"]
+
+_NAME = "name "
 
 
 class Level(enum.Enum):
@@ -49,3 +55,20 @@ def warning(check: str, text: str, remedy: str | None = None) -> Finding:
 def bad(check: str, text: str, remedy: str | None = None) -> Finding:
     """Return a finding that somebody has to do something about."""
     return Finding(Level.BAD, check, text, remedy)
+
+
+def one_block_a_name(findings: Sequence[Finding]) -> list[Finding]:
+    """Return findings, those of one wanted name made one: the worst level, all texts, all remedies."""
+    blocks: dict[object, Finding] = {}
+    for number, each in enumerate(findings):
+        key = each.check if each.check.startswith(_NAME) else number
+        blocks[key] = each if key not in blocks else _both(blocks[key], each)
+    return list(blocks.values())
+
+
+def _both(first: Finding, second: Finding) -> Finding:
+    text = f"{first.text.rstrip('.')}. {second.text[0].upper()}{second.text[1:]}"
+    remedies = dict.fromkeys(filter(None, (first.remedy, second.remedy)))
+    remedy = "; and ".join(each.rstrip(".") for each in remedies) or None
+    level = max(first.level, second.level, key=list(Level).index)
+    return Finding(level, first.check, text, remedy)

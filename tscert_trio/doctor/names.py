@@ -5,6 +5,7 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
+from ..errors import NotACertDomainError
 from ..planning import is_cert_domain, wanted_names
 from ..serve_config import some_of
 from .finding import bad, good, warning
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from ..survey import Survey
     from .finding import Finding
 
-__all__ = ["check_names"]
+__all__ = ["check_names", "is_missing"]
 
 _SERVICES_PAGE = "https://login.tailscale.com/admin/services"
 _DEADLOCK = (
@@ -56,6 +57,11 @@ async def check_names(survey: Survey) -> list[Finding]:
         text = "this release of tailscaled knows no wildcard certificates"
         findings.append(bad("names", text, "tailscale update"))
     return findings
+
+
+def is_missing(domain: str, survey: Survey) -> bool:
+    """Return whether a name is known to be no CertDomain, while there are others: its check tells why."""
+    return bool(survey.cert_domains) and not is_cert_domain(domain, survey.cert_domains or frozenset())
 
 
 def _why_none(survey: Survey) -> Finding:
@@ -107,13 +113,12 @@ def _service_link(check: str, name: WantedName, service: str, survey: Survey, su
 
 
 def _correct(name: WantedName, survey: Survey, near: str | None) -> str:
-    """Return where a wrong name is put right."""
+    """Return what a name that is no CertDomain needs, and where it comes from if it is not wanted."""
     where = " and ".join(dict.fromkeys(name.sources))
-    if near is not None:
-        return f"correct it ({where}), or leave it out: --not {name.domain}"
-    if survey.settings.domain_filter.only:
-        return f"correct it ({where})"
-    return f"leave it out ({where}): --not {name.domain}"
+    first = NotACertDomainError.remedy if near is None else f"Correct it ({where})."
+    if near is None and survey.settings.domain_filter.only:
+        return f"{first} It comes from: {where}."
+    return f"{first} Or, if it is not wanted, leave it out ({where}): --not {name.domain}"
 
 
 def _nearest(domain: str, listed: frozenset[str], suffix: str) -> str | None:

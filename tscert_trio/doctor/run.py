@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 import trio
 
 from ..ari import DirectoryLook, RenewalInfoClient
-from ..errors import RenewalInfoError, TscertError
-from ..survey import Survey, take_survey
+from ..errors import RenewalInfoError, StatusServiceError, TscertError
+from ..survey import RunningService, Survey, take_survey
 from .ca import check_budget, check_ca, check_clock
 from .configuration import check_configuration, check_environment
 from .daemon import check_login, check_release, check_socket
-from .finding import Finding, bad
+from .finding import Finding, bad, one_block_a_name
 from .names import check_names
 from .permission import check_permission
+from .running import check_running
 from .state import check_service, check_state
 from .targets import check_targets
 from .trouble import check_trouble
@@ -33,6 +34,7 @@ SECONDS = 10
 """How long one check may take."""
 
 _CHECKS: tuple[tuple[str, Callable[[Survey], Awaitable[list[Finding]]]], ...] = (
+    ("settings", check_running),
     ("configuration", check_configuration),
     ("environment", check_environment),
     ("tailscaled", check_socket),
@@ -55,6 +57,7 @@ async def examine(
     environ: Mapping[str, str] = os.environ,
     clock: Clock | None = None,
     renewal_info: RenewalInfoClient | None = None,
+    running: RunningService | StatusServiceError | None = None,
 ) -> list[Finding]:
     """Look at everything that certificates depend on. Nothing is ordered, written, run or changed.
 
@@ -67,8 +70,9 @@ async def examine(
         environ: the environment.
         clock: the present time.
         renewal_info: asks the CA; by default the one of the settings.
+        running: a service that runs, as it was found, or why it could not be asked.
     """
-    survey = await take_survey(settings, faults=faults, environ=environ, clock=clock)
+    survey = await take_survey(settings, faults=faults, environ=environ, clock=clock, running=running)
     found: dict[int, list[Finding]] = {}
 
     async def run(number: int, name: str, check: Callable[[Survey], Awaitable[list[Finding]]]) -> None:
@@ -82,7 +86,7 @@ async def examine(
         for number, (name, check) in enumerate(_CHECKS):
             nursery.start_soon(run, number, name, check)
         nursery.start_soon(run_at_ca, len(_CHECKS))
-    return [finding for _, findings in sorted(found.items()) for finding in findings]
+    return one_block_a_name([finding for _, findings in sorted(found.items()) for finding in findings])
 
 
 async def _within_its_time(name: str, check: Callable[[], Awaitable[list[Finding]]]) -> list[Finding]:

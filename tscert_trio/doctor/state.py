@@ -53,6 +53,9 @@ async def check_service(survey: Survey) -> list[Finding]:
     holder, me = survey.holder, os.geteuid()
     if survey.settings.state == MEMORY:
         return []
+    if holder is None and survey.running is not None:
+        process = "" if survey.running.process is None else f" as process {survey.running.process}"
+        return [good("service", f"runs{process}, with another state folder")]
     if holder is None:
         text = "no service holds this state folder: certificates are not renewed"
         return [warning("service", text, "systemctl enable --now tscert-trio, or: tscert-trio run")]

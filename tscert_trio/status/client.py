@@ -6,6 +6,7 @@ import grp
 import http.client
 import json
 import socket
+import struct
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -83,6 +84,24 @@ class StatusClient:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+
+    def process(self) -> int | None:
+        """Return the number of the process that listens; ``None`` where this platform does not tell.
+
+        Raises:
+            NoStatusServiceError: nobody listens, or this user may not ask.
+        """
+        if not hasattr(socket, "SO_PEERCRED"):
+            return None
+        connection = _Connection(self.path)
+        try:
+            connection.connect()
+            found = connection.sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        except OSError as exc:
+            raise _unreachable(self.path, exc) from exc
+        finally:
+            connection.close()
+        return int(struct.unpack("3i", found)[0]) or None
 
     def status(self) -> StatusReport:
         """Return how everything is.

@@ -1,0 +1,152 @@
+"""The doctor beside a service that runs: with its settings, with others, and when it may not be asked."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from house import open_house, tailnet_name
+
+from tscert_trio.delivery_record import DeliveryRecord
+from tscert_trio.doctor import Finding, Level, examine
+from tscert_trio.doctor.finding import one_block_a_name
+from tscert_trio.errors import ControlError, NoStatusServiceError, NotACertDomainError
+from tscert_trio.journal import open_state_folder
+from tscert_trio.sandbox import open_sandbox
+from tscert_trio.schedule import AccountState, DomainRecord
+from tscert_trio.settings import Settings
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+BOX, SHOP, MAIL, WIKI = map(tailnet_name, ("box", "shop", "mail", "wiki"))
+
+
+@pytest.fixture(scope="module")
+def house():
+    """A service that keeps a good name and one that is no CertDomain, whose hook fails."""
+    with open_house("box", "shop") as house:
+        house.start(BOX, WIKI, "--hook", "/bin/false", "--no-ari")
+        yield house
+
+
+def findings_of(house, *arguments, **variables):
+    result = house.run("doctor", "--json", "--no-ari", *arguments, **variables)
+    assert result.stderr == "", result
+    return json.loads(result.stdout)
+
+
+def the(findings, check):
+    (found,) = (each for each in findings if each["check"] == check)
+    return found
+
+
+def with_its_own(house, *arguments):
+    own = ("--socket", house.tailscaled, "--hook", "/bin/false")
+    return findings_of(house, *own, *arguments)
+
+
+def test_with_the_settings_of_the_running_service_there_is_nothing_to_say_of_them(house):
+    findings = with_its_own(house, BOX, WIKI)
+    assert [each for each in findings if each["check"] == "settings"] == []
+    assert the(findings, "service")["text"] == f"runs as process {house.service.child.pid}"
+
+
+def test_without_its_options_it_says_first_that_another_installation_is_looked_at(house, tmp_path):
+    first, *rest = findings_of(house, "--socket", tmp_path / "s", TSCERT_STATE=str(tmp_path / "state"))
+    assert (first["level"], first["check"]) == ("warning", "settings")
+    number = house.service.child.pid
+    assert first["text"].startswith(f"these are not the settings of the running service (process {number}): ")
+    assert f"it asks a tailscaled that answers, and none does on {tmp_path / 's'}" in first["text"]
+    assert "it has targets that are not in these: /bin/false" in first["text"]
+    assert f"its state folder is not {tmp_path / 'state'}" in first["text"]
+    assert first["remedy"].startswith("give doctor the same options, or --config; ")
+    assert the(rest, "service")["text"] == f"runs as process {number}, with another state folder"
+
+
+def test_names_that_differ_are_told(house):
+    first, *_ = with_its_own(house, BOX, SHOP)
+    assert f"it keeps names that these do not want: {WIKI}" in first["text"]
+    assert f"these want names that it does not keep: {SHOP}" in first["text"]
+
+
+def test_what_is_wrong_with_the_running_service_is_told_whatever_the_settings_are(house):
+    findings = findings_of(house, "--socket", house.tailscaled)
+    wiki = the(findings, f"name {WIKI}")
+    assert wiki["level"] == "bad"
+    assert wiki["text"] == f"is no CertDomain of this node; those are {BOX}, {SHOP}"
+    assert wiki["remedy"] == NotACertDomainError.remedy
+    delivery = the(findings, "delivery /bin/false")
+    assert f"{BOX}: " in delivery["text"]
+    assert f"tscert-trio renew {BOX}" in delivery["remedy"]
+
+
+def test_a_name_that_is_no_certdomain_is_told_once_and_its_cure_before_its_end(house):
+    finding = the(with_its_own(house, BOX, WIKI), f"name {WIKI}")
+    cure, end = finding["remedy"].split(" Or, if it is not wanted, ")
+    assert cure == NotACertDomainError.remedy
+    assert end == f"leave it out (DOMAIN): --not {WIKI}"
+
+
+# In this process
+
+
+@pytest.fixture
+async def sandbox():
+    async with open_sandbox(cert_domains=[BOX], clock=lambda: NOW) as sandbox:
+        yield sandbox
+
+
+async def look(*, running=None, **settings):
+    values = {"no_ari": True} | settings
+    return await examine(Settings(**values), environ={}, clock=lambda: NOW, running=running)
+
+
+async def test_a_service_that_may_not_be_asked_leaves_it_open_and_says_so(sandbox):
+    trouble = NoStatusServiceError("this user may not ask the service", remedy="Run it with sudo.")
+    first, *_ = await look(socket=sandbox.socket_path, domains=(BOX,), running=trouble)
+    text = "whether the running service has these cannot be known: this user may not ask the service"
+    assert first == Finding(Level.WARNING, "settings", text, "Run it with sudo.")
+
+
+def record(domain, error):
+    since = NOW - timedelta(days=1)
+    return DomainRecord(domain=domain, wanted_since=since, error=error, failures=1, ended_at=NOW)
+
+
+async def test_a_name_of_which_it_is_not_known_whether_it_is_wanted_is_no_more_than_a_warning(tmp_path):
+    """tailscaled, which has the serve config, is away."""
+    with open_state_folder(tmp_path / "state") as journal:
+        journal.note_look(record(MAIL, ControlError("away")), NOW, None, AccountState())
+    findings = await look(socket=tmp_path / "s", domains=(BOX,), state=tmp_path / "state")
+    (mail,) = (each for each in findings if each.check == f"name {MAIL}")
+    assert mail.level is Level.WARNING
+    assert "Whether it is still wanted is not known" in mail.text
+
+
+async def test_a_name_that_the_service_was_told_to_forget_is_left_out(tmp_path):
+    with open_state_folder(tmp_path / "state") as journal:
+        journal.note_look(record(MAIL, ControlError("away")), NOW, None, AccountState())
+        journal.note_wanted({BOX})
+    findings = await look(socket=tmp_path / "s", domains=(BOX,), state=tmp_path / "state")
+    assert [each for each in findings if each.check == f"name {MAIL}"] == []
+
+
+async def test_a_missing_name_that_failed_and_waits_has_one_block(sandbox, tmp_path):
+    with open_state_folder(tmp_path / "state") as journal:
+        journal.note_look(record(MAIL, NotACertDomainError("no")), NOW, None, AccountState())
+        journal.remember_delivery(
+            DeliveryRecord(target="web", domain=MAIL, fingerprint="ab" * 32, since=NOW, error="x", failures=1)
+        )
+    findings = await look(socket=sandbox.socket_path, domains=(MAIL,), state=tmp_path / "state")
+    (mail,) = (each for each in findings if MAIL in f"{each.check} {each.text}")
+    assert (mail.level, mail.check) == (Level.BAD, f"name {MAIL}")
+
+
+def test_one_name_has_one_block_with_the_worst_level_and_all_that_is_to_do():
+    found = [
+        Finding(Level.WARNING, "name a", "it waits.", "wait"),
+        Finding(Level.GOOD, "budget", "is well"),
+        Finding(Level.GOOD, "budget", "is well"),
+        Finding(Level.BAD, "name a", "it failed", "repair it"),
+    ]
+    first, *others = one_block_a_name(found)
+    assert first == Finding(Level.BAD, "name a", "it waits. It failed", "wait; and repair it")
+    assert others == found[1:3]
