@@ -89,11 +89,17 @@ def test_sighup_makes_it_read_its_configuration_file_again(start, tailscaled, tm
     """A file that makes no sense changes nothing."""
     config = tmp_path / "config.toml"
     config.write_text(f'domains = ["{NAME}"]\n')
-    service = start("--socket", tailscaled, "--config", config)
+    status = tailscaled.parent / "st"
+    service = start("--socket", tailscaled, "--config", config, "--status-socket", status)
     service.wait_for_line(f"{NAME}: certificate valid")
     config.write_text("domains = 5\n")
     service.child.send_signal(signal.SIGHUP)
     assert "domains" in service.wait_for_line("the configuration stays as it was")
+    wait_until(lambda: "domains" in request(status, "GET", "/api/v1/status")["summary"])
+    assert request(status, "GET", "/api/v1/status")["level"] == "warning"
+    config.write_text(f'domains = ["{NAME}"]\n')
+    service.child.send_signal(signal.SIGHUP)
+    wait_until(lambda: request(status, "GET", "/api/v1/status")["level"] == "good")
     folder = tmp_path / "tls"
     config.write_text(f'domains = ["{NAME}"]\n[[targets]]\nfiles = {{directory = "{folder}"}}\n')
     service.child.send_signal(signal.SIGHUP)

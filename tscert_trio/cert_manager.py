@@ -15,7 +15,7 @@ from .statistics import CertManagerStatistics, SourceStatistics, limit_statistic
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from .clock import Clock
     from .delivery_book import DeliveryBook
@@ -54,6 +54,7 @@ class CertManager:
         self._live: LiveContexts | None = None
         self._is_told = False
         self._sources: Sequence[WantedNames] = ()
+        self._refusal: str | None = None
         self._noted: frozenset[str] = frozenset()
         self._deliveries: list[DeliveryBook] = []
         self._alerts_told: dict[str, DeliveryRecord] = {}
@@ -112,6 +113,11 @@ class CertManager:
     def tell_sources(self, sources: Sequence[WantedNames]) -> None:
         """Say where the wanted names come from. They are only told about: nothing is asked of them."""
         self._sources = sources
+
+    def tell_refusal(self, trouble: str | None) -> None:
+        """Say that a new configuration was refused, and why; ``None``: the present one is the newest."""
+        self._refusal = trouble
+        self._context.news.give()
 
     def renew(self, domain: str, *, force: bool = False) -> None:
         """Ask now, instead of at the end of a backoff; what the CA said, and its limits, stand.
@@ -232,16 +238,18 @@ class CertManager:
             ),
             trouble=cert_domains.trouble,
             is_told=self._is_told,
-            sources=tuple(
-                SourceStatistics(
-                    name=source.name, is_known=source.value.value is not None, trouble=source.trouble
-                )
-                for source in self._sources
-            ),
+            sources=tuple(self._source_statistics()),
             capability=self._context.client.capability,
             requests=self._context.client.durations.statistics(),
             outcomes=dict(self._context.outcomes),
         )
+
+    def _source_statistics(self) -> Iterator[SourceStatistics]:
+        for source in self._sources:
+            is_known = source.value.value is not None
+            yield SourceStatistics(name=source.name, is_known=is_known, trouble=source.trouble)
+        if self._refusal is not None:
+            yield SourceStatistics(name="the configuration", is_known=True, trouble=self._refusal)
 
     def _start(self, domain: str) -> None:
         record = self._records.get(domain)

@@ -91,12 +91,15 @@ async def run_until_signalled(
                 if signum != signal.SIGHUP:
                     break
                 _logger.info("received %s: looking at the configuration again", name)
-                changed = _changed(settings, load)
-                if changed is None:
+                found, refusal = _load_again(settings, load)
+                if refusal is not None or found == settings:
+                    run.manager.tell_refusal(refusal)
                     run.manager.hints.give()
                     run.manager.try_deliveries_again()
                     continue
-                settings = changed
+                _logger.info("the configuration has changed: beginning anew with it; nothing is forgotten")
+                configure_logging(found.log_format, found.log_level)
+                settings = found
                 run.scope.cancel(reason="the configuration has changed")
                 await run.ended.wait()
                 run = await nursery.start(_serve, settings, journal)
@@ -119,21 +122,17 @@ async def _serve(
         ended.set()
 
 
-def _changed(settings: Settings, load: Callable[[], Settings] | None) -> Settings | None:
-    """Return the settings that hold from now on; ``None`` where they are as they were, or make no sense."""
+def _load_again(settings: Settings, load: Callable[[], Settings] | None) -> tuple[Settings, str | None]:
+    """Return the settings that hold from now on, and why others were refused, where they were."""
     if load is None:
-        return None
+        return settings, None
     try:
         found = load()
     except SettingsError as exc:
         for fault in exc.faults:
             _logger.error("the configuration stays as it was: %s", fault)  # noqa: TRY400 -- no bug
-        return None
+        return settings, f"the configuration stays as it was, since the new one makes no sense: {exc}"
     if found.state != settings.state:
         _logger.warning("the state folder stays %s: a restart changes it", settings.state)
         found = attrs.evolve(found, state=settings.state)
-    if found == settings:
-        return None
-    configure_logging(found.log_format, found.log_level)
-    _logger.info("the configuration has changed: beginning anew with it; nothing is forgotten")
-    return found
+    return found, None
