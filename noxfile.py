@@ -64,7 +64,7 @@ def tests(session: nox.Session) -> None:
     """All but the years, the real servers and the browser, with warnings as errors and in random order."""
     install(session, "tests")
     session.run("coverage", "erase")
-    pytest(session, *ELSEWHERE, *(arg for arg in session.posargs if arg != "--no-real"))
+    pytest(session, "-n", "auto", *ELSEWHERE, *(arg for arg in session.posargs if arg != "--no-real"))
     session.run("coverage", "combine")
     session.run("coverage", "report")
 

@@ -8,6 +8,7 @@ import socket
 import stat
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -75,13 +76,21 @@ def test_without_tailscaled_it_waits_and_ends_on_a_signal(start, tmp_path):
 
 
 def test_sighup_makes_it_look_at_its_configuration_at_once(start, tailscaled):
-    asked = len(calls(tailscaled, "serve-config"))
+    def asked():
+        return len(calls(tailscaled, "serve-config"))
+
+    def is_settled():  # it asks at its start and when the bus has told the state, a second apart at least
+        before = asked()
+        time.sleep(1.5)
+        return asked() == before
+
     service = start("--socket", tailscaled, "--poll-interval", "1h")
-    # Once at its start, and once more since the bus has told the state.
-    wait_until(lambda: len(calls(tailscaled, "serve-config")) == asked + 2)
+    service.wait_for_line("no name wants a certificate")
+    wait_until(is_settled)
+    before = asked()
     service.child.send_signal(signal.SIGHUP)
     service.wait_for_line("received SIGHUP")
-    wait_until(lambda: len(calls(tailscaled, "serve-config")) == asked + 3)
+    wait_until(lambda: asked() == before + 1)
     assert service.end()[0] == 0
 
 
