@@ -56,7 +56,7 @@ def test_force_orders_a_new_one_and_says_before_what_that_costs(house):
     result = house.run("renew", NAMES["force"], "--force")
     assert result.returncode == 0, result
     left = "3 of 5 new certificates a week are left"
-    assert re.fullmatch(rf"{NAMES['force']}: renewed: {VALID}; {left}\n", result.stdout)
+    assert re.fullmatch(rf"{NAMES['force']}: renewed: {VALID}\n  {left}\n", result.stdout)
     assert result.stderr.startswith("--force: each new certificate is one of the five a week")
     assert house.report("force").certificate.fingerprint != before
 

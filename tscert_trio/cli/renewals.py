@@ -53,6 +53,8 @@ class Renewal:
     """What is going on."""
     _after: DomainReport | None = None
     _text: str = ""
+    _left: str | None = None
+    """What is left of a limit of the CA."""
     _trouble: Trouble | None = None
     _over_since: float | None = None
 
@@ -100,6 +102,8 @@ class Renewal:
     def told(self) -> Iterator[str]:
         """Yield lines that tell what came of it."""
         yield f"{self.name}: {self._text}"
+        if self._left is not None:
+            yield f"  {self._left}"
         if self._trouble is not None:
             yield f"  {self._trouble.meaning}"
             yield f"  {self._trouble.remedy}"
@@ -151,7 +155,7 @@ class Renewal:
         failed = next((each for each in report.deliveries if each.trouble is not None), None)
         left_now = certificates_left(report)
         if is_new and self.is_forced and left_now is not None:
-            text += f"; {left_now}"
+            self._left = left_now
         elif not (is_new or self.is_forced or failed):  # an order would not mend a delivery
             text += "; --force orders a new one all the same"
         self.outcome, self._text = verb, text
