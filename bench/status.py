@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import http.client
+import itertools
 import json
 import re
 import shutil
@@ -91,9 +92,10 @@ def measure_answers(*, quick: bool) -> Iterator[Line]:
     few, many = (100, 500) if quick else (1_000, 5_000)
     with service(few) as (_, status):
         size = len(get(status, "/")) / 1e6
-        took = median_ms(lambda: get(status, "/"))
+        numbers = itertools.count()  # the same question again within a second has the same answer
+        took = median_ms(lambda: get(status, f"/?n={next(numbers)}"))
         yield f"page of {few:,} names ({size:.1f} MB): ms", "" if quick else "50", f"{took:.1f}"
-        took = median_ms(lambda: get(status, "/api/v1/status"))
+        took = median_ms(lambda: get(status, f"/api/v1/status?n={next(numbers)}"))
         yield f"JSON of {few:,} names: ms", "", f"{took:.1f}"
     with service(many) as (_, status):
         size = len(get(status, "/metrics")) / 1e6
