@@ -11,7 +11,8 @@ import trio
 from tls import ask, client_context
 
 from tscert_trio import LocalClient, Scope, ServeConfig, open_cert_manager
-from tscert_trio.options import OPTIONS, parse_duration
+from tscert_trio.option_values import parse_duration
+from tscert_trio.options import OPTIONS
 from tscert_trio.sandbox import open_sandbox
 from tscert_trio.schedule import Mode
 from tscert_trio.settings import Settings

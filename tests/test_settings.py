@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, strategies as st
 
 from tscert_trio import Scope, SettingsError
-from tscert_trio.options import OPTIONS, parse_duration
+from tscert_trio.option_values import parse_duration
+from tscert_trio.options import OPTIONS
 from tscert_trio.settings import NO_SOCKET, Settings
 from tscert_trio.target_settings import FilesSettings, HookSettings, ProbeSettings, TargetSettings
 

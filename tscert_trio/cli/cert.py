@@ -14,7 +14,7 @@ from ..certificate import CertChain, CertPair
 from ..clock import describe_duration, system_clock
 from ..errors import InvalidDomainError, LocalAPIError, SettingsError, TargetError, TscertError
 from ..localapi import LocalClient, default_socket_path
-from ..options import parse_duration
+from ..option_values import parse_duration
 from ..serve_config import check_domain
 from ..status.finding import find_name
 from ..targets import check_writable, write_file

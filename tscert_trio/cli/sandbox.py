@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from ..errors import SettingsError, TargetError
-from ..options import parse_duration
+from ..option_values import parse_duration
 
 if TYPE_CHECKING:
     import argparse

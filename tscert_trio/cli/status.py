@@ -75,7 +75,7 @@ def command(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from ..options import parse_duration
+    from ..option_values import parse_duration
     from .status_check import CheckStatus, check
 
     try:

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ..options import parse_duration
+from ..option_values import parse_duration
 from .reading import kind_of
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from cattrs import ClassValidationError, Converter
 from cattrs.errors import AttributeValidationNote
 from cattrs.gen import make_dict_structure_fn, override
 
-from ..options import parse_probe
+from ..option_values import parse_probe
 from ..target_checks import check_pattern
 from ..target_settings import (
     FileSettings,
