@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, NoReturn
 
 import attrs
 
-from .delivery_record import DeliveryRecord
+from .delivery_record import DELIVERY_ERROR, DELIVERY_REMEDY, DeliveryRecord
 from .errors import HookError, NotACertDomainError, TargetError, UnreachableError, with_output
 from .schedule import Mode
 from .targets import coalesced_environments, run_hook
@@ -34,7 +34,6 @@ _PASSING = timedelta(minutes=5)
 _PAUSE_AFTER_FAILURE = timedelta(minutes=4)
 _URGENT = timedelta(days=7)
 _REPEAT = timedelta(days=1)
-_DELIVERY_REMEDY = "Repair what it says, then try at once: tscert-trio renew {domain}"
 _NOBODY = "00" * 32
 
 
@@ -111,7 +110,7 @@ class FailureAlerts:
             )
         for delivery in self._deliveries:
             for each in delivery.statistics():
-                name = "DeliveryError" if each.error is not None else ""
+                name = DELIVERY_ERROR if each.error is not None else ""
                 until = each.good_until
                 yield _Trouble(
                     key=f"{each.domain} {each.target}",
@@ -120,7 +119,7 @@ class FailureAlerts:
                     state=name,
                     name=name,
                     text="" if each.error is None else with_output(each.error, each.output),
-                    remedy="" if each.error is None else _DELIVERY_REMEDY.format(domain=each.domain),
+                    remedy="" if each.error is None else DELIVERY_REMEDY.format(domain=each.domain),
                     is_passing=each.failures == 1,
                     is_urgent=bool(each.error and until is not None and until - now < _URGENT),
                     not_after=until,

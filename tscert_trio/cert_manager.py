@@ -52,10 +52,9 @@ class CertManager:
         self._ending: dict[str, _Running] = {}
         self._records = records
         self._live: LiveContexts | None = None
-        self._is_told = False
         self._sources: Sequence[WantedNames] = ()
         self._refusal: str | None = None
-        self._noted: frozenset[str] = frozenset()
+        self._noted: frozenset[str] | None = None
         self._deliveries: list[DeliveryBook] = []
         self._alerts_told: dict[str, DeliveryRecord] = {}
         self._caretaker = Caretaker(context, records, self._loops_by_name, self._delivery_records)
@@ -104,10 +103,9 @@ class CertManager:
             self._ending[domain] = running
             running.scope.cancel(reason=f"{domain} is no longer wanted")
             self._context.ledger.leave_queue(domain)
-        if not self._is_told or wanted != self._noted:
+        if wanted != self._noted:
             self._context.journal.note_wanted(wanted)
             self._noted = wanted
-        self._is_told = True
         self._context.news.give()
 
     def tell_sources(self, sources: Sequence[WantedNames]) -> None:
@@ -237,7 +235,7 @@ class CertManager:
                 statistics for delivery in self._deliveries for statistics in delivery.statistics()
             ),
             trouble=cert_domains.trouble,
-            is_told=self._is_told,
+            is_told=self._noted is not None,
             sources=tuple(self._source_statistics()),
             capability=self._context.client.capability,
             requests=self._context.client.durations.statistics(),
@@ -245,9 +243,7 @@ class CertManager:
         )
 
     def _source_statistics(self) -> Iterator[SourceStatistics]:
-        for source in self._sources:
-            is_known = source.value.value is not None
-            yield SourceStatistics(name=source.name, is_known=is_known, trouble=source.trouble)
+        yield from (source.statistics() for source in self._sources)
         if self._refusal is not None:
             yield SourceStatistics(name="the configuration", is_known=True, trouble=self._refusal)
 

@@ -12,7 +12,11 @@ if TYPE_CHECKING:
     from .certificate import Certificate
     from .target_settings import TargetSettings
 
-__all__ = ["DeliveryRecord", "DeliveryState", "goal_of"]
+__all__ = ["DELIVERY_ERROR", "DELIVERY_REMEDY", "DeliveryRecord", "DeliveryState", "goal_of"]
+
+DELIVERY_ERROR = "DeliveryError"
+"""The class by which a delivery that fails is told, as a name's failures are by theirs."""
+DELIVERY_REMEDY = "Repair what it says, then try at once: tscert-trio renew {domain}"
 
 _FIRST_WAIT, _LONGEST_WAIT = timedelta(minutes=1), timedelta(hours=1)
 _CHECK_INTERVAL = timedelta(days=1)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from ..options import Option
 
-__all__ = ["add_option", "describe_default"]
+__all__ = ["add_option", "add_run_options", "describe_default"]
 
 _PLACES = {
     "config_file": "config.toml in this platform's folder for such, else /etc/tscert-trio.toml",
@@ -18,6 +18,14 @@ _PLACES = {
     "state": "STATE_DIRECTORY, or this platform's place for such",
     "status_socket": "status.sock in RUNTIME_DIRECTORY, or this platform's place for such",
 }
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """Declare all options of the service."""
+    from ..options import OPTIONS
+
+    for option in OPTIONS:
+        add_option(parser, option)
 
 
 def add_option(parser: argparse.ArgumentParser, option: Option) -> None:

@@ -7,9 +7,9 @@ import sys
 from typing import TYPE_CHECKING
 
 from ..config_file import default_config_files
-from ..options import CONFIG, OPTIONS
+from ..options import CONFIG
 from ..settings import Settings
-from .arguments import add_option
+from .arguments import add_option, add_run_options
 
 if TYPE_CHECKING:
     import argparse
@@ -26,8 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     command.set_defaults(command=check)
     text = "show what would be in effect with these options, in the form of a configuration file"
     command = commands.add_parser("show", help=text, description=show.__doc__, allow_abbrev=False)
-    for option in OPTIONS:
-        add_option(command, option)
+    add_run_options(command)
     command.set_defaults(command=show)
 
 

@@ -14,12 +14,11 @@ import trio
 
 from ..doctor import Level, examine
 from ..errors import StatusServiceError
-from ..options import OPTIONS
 from ..settings import NO_SOCKET, Settings
 from ..status.client import reach
 from ..status.place import status_sockets
 from ..survey import RunningService
-from .arguments import add_option
+from .arguments import add_run_options
 from .plain import can_show, coloured, let_all_print
 
 if TYPE_CHECKING:
@@ -41,8 +40,7 @@ _MARKS = {  # in UTF-8, in ASCII, and in colour
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command: those of "run"."""
-    for option in OPTIONS:
-        add_option(parser, option)
+    add_run_options(parser)
     parser.add_argument("--json", action="store_true", help="print JSON, for programs")
     parser.set_defaults(command=command)
 

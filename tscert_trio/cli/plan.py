@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from ..options import OPTIONS
 from ..planning import Fate, plan_names
 from ..settings import MEMORY, Settings
 from ..survey import take_survey
-from .arguments import add_option
+from .arguments import add_run_options
 from .plain import can_show, coloured, let_all_print
 
 if TYPE_CHECKING:
@@ -28,8 +27,7 @@ _COLOURS = {Fate.ORDERED: "yellow", Fate.UNKNOWN: "yellow", Fate.PUBLIC: "green"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command: those of "run"."""
-    for option in OPTIONS:
-        add_option(parser, option)
+    add_run_options(parser)
     parser.add_argument("--json", action="store_true", help="print JSON, for programs")
     parser.set_defaults(command=command)
 

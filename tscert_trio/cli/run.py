@@ -11,10 +11,9 @@ import attrs
 import trio
 
 from ..errors import SettingsError, SourceError
-from ..options import OPTIONS
 from ..service import open_journal, serve
 from ..settings import Settings
-from .arguments import add_option
+from .arguments import add_run_options
 from .logs import configure_logging
 from .systemd import keep_systemd_informed, notify
 
@@ -33,8 +32,7 @@ _logger = logging.getLogger(__name__)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""
-    for option in OPTIONS:
-        add_option(parser, option)
+    add_run_options(parser)
     parser.add_argument(
         "--sandbox", action="store_true", help="show the main job on a fake tailscaled, in 20 seconds"
     )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import enum
 from typing import TYPE_CHECKING
 
 import attrs
+
+from ..status.report import Level
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,16 +14,6 @@ if TYPE_CHECKING:
 __all__ = ["Finding", "Level", "bad", "good", "one_block_a_name", "warning"]
 
 _NAME = "name "
-
-
-class Level(enum.Enum):
-    """How bad it is."""
-
-    GOOD = "good"
-    WARNING = "warning"
-    """Certificates can be had, or perhaps; something is not as it should be."""
-    BAD = "bad"
-    """Something that was asked for cannot be had."""
 
 
 def _one_line(text: str) -> str:
@@ -70,5 +61,5 @@ def _both(first: Finding, second: Finding) -> Finding:
     text = f"{first.text.rstrip('.')}. {second.text[0].upper()}{second.text[1:]}"
     remedies = dict.fromkeys(filter(None, (first.remedy, second.remedy)))
     remedy = "; and ".join(each.rstrip(".") for each in remedies) or None
-    level = max(first.level, second.level, key=list(Level).index)
+    level = max(first.level, second.level, key=lambda level: level.rank)
     return Finding(level, first.check, text, remedy)

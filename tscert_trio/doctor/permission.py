@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from ..errors import AccessDeniedError, LocalAPIError
 from ..localapi import LocalClient
 from ..schedule import may_look
 from .finding import bad, good, warning
+from .state import name_of
 
 if TYPE_CHECKING:
     from ..survey import Survey
@@ -29,7 +29,7 @@ async def check_permission(survey: Survey) -> list[Finding]:
     if survey.status is None:
         return []
     check, me = "permission", os.geteuid()
-    name = _name_of(me)
+    name = name_of(me)
     if (why := _why_allowed(survey, me, name)) is not None:
         return [good(check, f"this user, {name}, {why} and may ask for certificates")]
     denied = await _is_denied(survey)
@@ -81,10 +81,3 @@ def _owner_of_socket(survey: Survey) -> int | None:
         return survey.settings.socket.stat().st_uid
     except OSError:
         return None
-
-
-def _name_of(user_id: int) -> str:
-    try:
-        return pwd.getpwuid(user_id).pw_name
-    except KeyError:
-        return str(user_id)

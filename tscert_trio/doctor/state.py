@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..survey import Survey
     from .finding import Finding
 
-__all__ = ["check_service", "check_state"]
+__all__ = ["check_service", "check_state", "name_of"]
 
 _ANOTHER = "give a folder of this user's with --state"
 
@@ -65,8 +65,8 @@ async def check_service(survey: Survey) -> list[Finding]:
     user = _user_of(holder)
     if user is None or user == me:
         return [good("service", f"runs as process {holder}")]
-    name = _name_of(user)
-    text = f"runs as process {holder} of {name}, and this as {_name_of(me)}: what may be written differs"
+    name = name_of(user)
+    text = f"runs as process {holder} of {name}, and this as {name_of(me)}: what may be written differs"
     return [warning("service", text, f"sudo -u {name} tscert-trio doctor")]
 
 
@@ -86,7 +86,8 @@ def _user_of(process: int) -> int | None:
         return None
 
 
-def _name_of(user_id: int) -> str:
+def name_of(user_id: int) -> str:
+    """Return the name of a user, or its number where it has none."""
     try:
         return pwd.getpwuid(user_id).pw_name
     except KeyError:

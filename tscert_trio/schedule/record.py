@@ -29,10 +29,6 @@ _SHORTEST_WAIT = timedelta(seconds=1)
 _WAIT_BEFORE_RESUMING = timedelta(minutes=1)
 
 
-def _counted_error(record: DomainRecord) -> LocalAPIError | None:
-    return record.error if record.error is not None and record.error.counted else None
-
-
 @attrs.define(kw_only=True)
 class DomainRecord:
     """What is remembered of one name. A restart resumes from it, and nothing else."""

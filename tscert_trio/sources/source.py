@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from trio_util import AsyncValue
 
 from ..errors import UnreachableError
+from ..statistics import SourceStatistics
 
 if TYPE_CHECKING:
     import logging
@@ -59,6 +60,10 @@ class WantedNames:
             kept = "nothing is wanted from it yet" if self.value.value is None else "its last good names stay"
             self._logger.warning("%s; %s", trouble, kept)
             self._told = trouble
+
+    def statistics(self) -> SourceStatistics:
+        """Return how the source is."""
+        return SourceStatistics(name=self.name, is_known=self.value.value is not None, trouble=self.trouble)
 
 
 class DomainSource(Protocol):

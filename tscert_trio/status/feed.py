@@ -33,11 +33,6 @@ class Feed:
     """Given after each change."""
     _watchers: AsyncValue[int] = attrs.field(factory=lambda: AsyncValue(0), init=False)
 
-    @property
-    def watchers(self) -> int:
-        """How many watch."""
-        return self._watchers.value
-
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Keep the feed going while the context lasts."""

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING
 
+from ..delivery_record import DELIVERY_ERROR, DELIVERY_REMEDY
 from ..errors import RateLimitedError
 from ..schedule import Mode
 from .judging import delivery_meaning, judge, judge_delivery, why_not_well
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 __all__ = ["make_report", "serial_text", "trouble_of"]
 
 _LONG_AGO, _NEVER = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
-_DELIVERY_REMEDY = "Repair what it says, then try at once: tscert-trio renew {domain}"
 _OUTPUT_REMEDY = (
     "Look at what the hook or the reload wrote (tscert-trio status {domain}), repair that, then try at once: "
     "tscert-trio renew {domain}"
@@ -239,9 +239,9 @@ def _delivery(
     level, summary = judge_delivery(statistics, now)
     trouble = None
     if statistics.error is not None:
-        remedy = _OUTPUT_REMEDY if statistics.output else _DELIVERY_REMEDY
+        remedy = _OUTPUT_REMEDY if statistics.output else DELIVERY_REMEDY
         trouble = Trouble(
-            kind="DeliveryError",
+            kind=DELIVERY_ERROR,
             text=statistics.error,
             meaning=delivery_meaning(statistics, newest),
             remedy=remedy.format(domain=statistics.domain),
