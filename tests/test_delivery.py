@@ -183,7 +183,7 @@ async def test_a_hook_that_fails_is_run_again_with_its_last_words_kept_and_no_or
         assert (found.state, found.goal, found.failures) == (WRITTEN, ANNOUNCED, 1)
         assert "the disk is on fire" in found.output
         assert found.error == f"the hook {command[0]} ended with exit status 1"
-        words = "target t: what it ran failed; last output: the disk is on fire"
+        words = f"target t: {found.error}; last output: the disk is on fire. Next try at "
         assert [record.levelname for record in caplog.records if words in record.message] == ["WARNING"]
         await trio.sleep(MINUTE)
         assert delivery(manager).failures == 2

@@ -7,14 +7,13 @@ where a step needs that, by a look (``docs/design.rst``, rules 9 and 14), and le
 from __future__ import annotations
 
 import enum
-import logging
 from typing import TYPE_CHECKING, NoReturn
 
 import attrs
 import trio
 
 from .delivery_record import DeliveryState
-from .errors import HookError, TargetError, with_output
+from .errors import TargetError
 from .pair_fetch import fetch_pair
 from .target_steps import TargetSteps
 from .targets import Served
@@ -143,17 +142,8 @@ class TargetDelivery:
         try:
             return await step(record)
         except TargetError as exc:
-            self._failed([record], exc)
+            self.book.failed([record], exc)
             return None
-
-    def _failed(self, records: list[DeliveryRecord], error: TargetError) -> None:
-        """Note that a step failed; log the end of what a command wrote, which the failure's text has not."""
-        news = {record.domain for record in records if record.error != str(error)}
-        self.book.failed(records, error)
-        if isinstance(error, HookError) and error.output:
-            for record in records:
-                level = logging.WARNING if record.domain in news else logging.INFO
-                self.book.tell(record, with_output("what it ran failed", error.output), level=level)
 
     async def _prepare(self, record: DeliveryRecord) -> _Step | None:
         record.retry_at = None
@@ -220,7 +210,7 @@ class TargetDelivery:
         try:
             output = await self._steps.announce([each.record.domain for each in ready])
         except TargetError as exc:
-            self._failed([each.record for each in ready], exc)
+            self.book.failed([each.record for each in ready], exc)
             return
         kept = self.book.settings.hook is not None  # else it is what a reload wrote that failed before
         for each in ready:

@@ -180,7 +180,9 @@ class DeliveryBook:
 
     def failed(self, records: list[DeliveryRecord], error: TargetError) -> None:
         """Note that a step failed, for all names it was for, and tell when it is tried again."""
-        text, output = str(error), error.output if isinstance(error, HookError) else None
+        text, output, told = str(error), None, str(error)
+        if isinstance(error, HookError):
+            output, told = error.output, error.told()
         for record in records:
             if record.domain not in self._loops():  # it has left meanwhile
                 continue
@@ -190,7 +192,7 @@ class DeliveryBook:
             record.failed(text, self._context.clock(), output=output)
             self._remember(record, "failed" if is_news else None, text)
             assert record.retry_at is not None
-            then = f"{text.rstrip('.')}. Next try at {local_time(record.retry_at)}"
+            then = f"{told.rstrip('.')}. Next try at {local_time(record.retry_at)}"
             self.tell(record, then, level=logging.WARNING if is_news else logging.INFO)
         self._context.news.give()
 
