@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import attrs
@@ -50,6 +51,7 @@ def share_of(fingerprint: str) -> float:
     return int(fingerprint[:12], 16) / float(1 << 48)
 
 
+@lru_cache(maxsize=8192)  # a scrape asks it of thousands, and each has the answer of the scrape before
 def due_time(leaf: Certificate, window: RenewalWindow | None) -> tuple[datetime, DueReason]:
     """Return when a certificate is due, and why then (``docs/design.rst``, rule 10).
 
