@@ -37,7 +37,18 @@ WORDS = {  # what an argument may be, by its placeholder
     "LEVEL": ["debug", "info", "warning", "error"],
     "VERSION": list(VERSIONS),
 }
-PATHS = {"PATH": shtab.FILE, "FILE": shtab.FILE, "DIR": shtab.DIRECTORY}
+_ASK = "tscert-trio status 2>/dev/null | awk 'NR > 1 { print $2 }'"  # below the sentence: level and name
+NAMES = {  # those that the service keeps, or kept by its journal
+    "bash": "_tscert_trio_names",
+    "zsh": "_tscert_trio_names",
+    "fish": "(_tscert_trio_names)",
+    "preamble": {
+        "bash": f'_tscert_trio_names() {{\n  compgen -W "$({_ASK})" -- "$1"\n}}\n',
+        "zsh": f'_tscert_trio_names() {{\n  compadd -- ${{(f)"$({_ASK})"}}\n}}\n',
+        "fish": f"function _tscert_trio_names\n    {_ASK}\nend\n",
+    },
+}
+VALUES = {"PATH": shtab.FILE, "FILE": shtab.FILE, "DIR": shtab.DIRECTORY, "NAME": NAMES}
 
 
 def completion(shell: str) -> str:
@@ -50,14 +61,14 @@ def completion(shell: str) -> str:
 
 
 def _prepare(parser: argparse.ArgumentParser) -> None:
-    """Tell shtab what argparse does not know: which values are paths or certain words."""
+    """Tell shtab what argparse does not know: which values are paths, names or certain words."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             for each in action.choices.values():
                 _prepare(each)
         elif isinstance(action.metavar, str):
-            if action.metavar in PATHS:
-                action.complete = PATHS[action.metavar]  # type: ignore[attr-defined] # shtab's convention
+            if action.metavar in VALUES:
+                action.complete = VALUES[action.metavar]  # type: ignore[attr-defined] # shtab's convention
             action.choices = WORDS.get(action.metavar, action.choices)
             action.metavar = action.metavar.replace(":", "_")  # zsh has colons between the parts of an option
         # A menu has room for a few words: neither default nor variable.

@@ -183,7 +183,7 @@ OPTIONS = (
         "127.0.0.1, such as 9410",
     ),
     Option(
-        field="allowed_hosts", flag="--allowed-hosts", metavar="NAME", is_list=True, parse=parse_list,
+        field="allowed_hosts", flag="--allowed-hosts", metavar="HOST", is_list=True, parse=parse_list,
         help="name by which browsers reach that, besides localhost and addresses; * for any",
     ),
     Option(

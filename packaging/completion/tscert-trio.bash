@@ -22,9 +22,12 @@ _shtab_tscert_trio_run___serve_config_COMPGEN=_shtab_compgen_files
 _shtab_tscert_trio_run___state_COMPGEN=_shtab_compgen_files
 _shtab_tscert_trio_run___files_COMPGEN=_shtab_compgen_dirs
 _shtab_tscert_trio_run___status_socket_COMPGEN=_shtab_compgen_files
+_shtab_tscert_trio_status_pos_0_COMPGEN=_tscert_trio_names
 _shtab_tscert_trio_status___status_socket_COMPGEN=_shtab_compgen_files
 _shtab_tscert_trio_status___state_COMPGEN=_shtab_compgen_files
+_shtab_tscert_trio_renew_pos_0_COMPGEN=_tscert_trio_names
 _shtab_tscert_trio_renew___status_socket_COMPGEN=_shtab_compgen_files
+_shtab_tscert_trio_events_pos_0_COMPGEN=_tscert_trio_names
 _shtab_tscert_trio_events___status_socket_COMPGEN=_shtab_compgen_files
 _shtab_tscert_trio_events___state_COMPGEN=_shtab_compgen_files
 _shtab_tscert_trio_config_check___config_COMPGEN=_shtab_compgen_files
@@ -129,6 +132,13 @@ _shtab_tscert_trio__h_nargs=0
 _shtab_tscert_trio___help_nargs=0
 _shtab_tscert_trio___version_nargs=0
 
+
+# Custom Preamble
+_tscert_trio_names() {
+  compgen -W "$(tscert-trio status 2>/dev/null | awk 'NR > 1 { print $2 }')" -- "$1"
+}
+
+# End Custom Preamble
 
 # $1=COMP_WORDS[1]
 _shtab_compgen_files() {
