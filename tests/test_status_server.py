@@ -1,6 +1,7 @@
 """The status server of the service, as its clients find it."""
 
 import contextlib
+import gzip
 import json
 import logging
 import os
@@ -432,6 +433,21 @@ async def test_who_asks_for_the_same_within_a_second_is_given_the_same(autojump_
     assert await made_by(service.get("/")) == (200, 1)
     service.manager.ensure_domains([A, B])
     assert await made_by(service.get("/")) == (200, 1)
+
+
+@pytest.mark.parametrize("path", ["/", "/api/v1/status", "/metrics", f"/domains/{A}", "/static/page.css"])
+async def test_who_takes_gzip_is_answered_with_that_and_nobody_else(autojump_clock, start, path):
+    service, as_gzip = await start(), [("Accept-Encoding", "gzip, deflate, br")]
+    await trio.sleep(10)
+    for get in (service.get, service.get_by_tcp):
+        for _ in range(2):  # the second is what was kept of the first
+            plain, short = await get(path), await get(path, headers=as_gzip)
+            assert "content-encoding" not in plain.headers
+            assert short.headers["content-encoding"] == "gzip"
+            assert gzip.decompress(short.body) == plain.body
+            assert plain.headers.keys() < short.headers.keys()
+        head = await get(path, method="HEAD", headers=as_gzip)
+        assert (head.body, head.headers) == (b"", short.headers)
 
 
 async def test_of_one_name_no_report_of_all_is_made(autojump_clock, start, monkeypatch):

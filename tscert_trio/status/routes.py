@@ -11,6 +11,7 @@ import trio
 from ..http_server import Response
 from . import handlers
 from .answers import error
+from .encoding import accepts_gzip, compressed
 from .guard import is_from_here, is_host_allowed
 
 if TYPE_CHECKING:
@@ -103,13 +104,14 @@ class StatusRoutes:
         kept, now = self._kept, trio.current_time()
         if request.method not in {"GET", "HEAD"}:
             kept.clear()  # a renewal shows at once
+        as_gzip = accepts_gzip(request.headers.get("accept-encoding", ""))
         if request.path not in _KEPT:
-            return self._new_answer(request)
+            return self._new_answer(request, as_gzip=as_gzip)
         changes = self._context.feed.changes.count, self._context.manager.news.count
-        key = request.method, request.path, *request.query.items(), is_from_here(request), *changes
+        key = request.method, request.path, *request.query.items(), is_from_here(request), as_gzip, *changes
         if key in kept and now < kept[key][0]:
             return kept[key][1]
-        response = self._new_answer(request)
+        response = self._new_answer(request, as_gzip=as_gzip)
         if isinstance(response, Response) and response.status == 200:
             kept.pop(key, None)
             kept[key] = now + _KEPT_SECONDS, response
@@ -117,7 +119,11 @@ class StatusRoutes:
                 del kept[next(iter(kept))]
         return response
 
-    def _new_answer(self, request: Request) -> Response | StreamResponse:
+    def _new_answer(self, request: Request, *, as_gzip: bool) -> Response | StreamResponse:
+        response = self._handle(request)
+        return compressed(response) if as_gzip and isinstance(response, Response) else response
+
+    def _handle(self, request: Request) -> Response | StreamResponse:
         path, method = request.path, "GET" if request.method == "HEAD" else request.method
         if path in _PLAIN:
             return _PLAIN[path](self._context, request) if method == "GET" else _not_allowed("GET, HEAD")
