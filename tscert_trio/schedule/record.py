@@ -113,7 +113,7 @@ class DomainRecord:
             self.failures = self.repeats = 0
             self.succeeded_at = now
         else:
-            self.error = self.order_error if self.order_at is not None else None
+            self.error = self.order_error
         return is_new
 
     def failed(
