@@ -43,7 +43,7 @@ def order(ledger, record, now, outcome):
 def orders_until_limit(ledger, record, now, outcome, **options):
     """Return how many attempts in a row with the same outcome pass, and what the next one waits for."""
     for count in range(1000):
-        at, limit = ledger.ready_at(record, now, **options)
+        at, limit = ledger.ready_at(record, now)
         if at > now:
             return count, limit, at - now
         order(ledger, record, now, outcome)
@@ -64,10 +64,10 @@ def test_names_have_their_attempts_each_for_itself(ledger):
         assert orders_until_limit(ledger, record(domain), NOW, error)[0] == 5
 
 
-def certificates_until_limit(ledger, record, now, **options):
+def certificates_until_limit(ledger, record, now):
     """The same with certificates, the attempts a quarter of an hour apart."""
     for count in range(100):
-        at, limit = ledger.ready_at(record, now, **options)
+        at, limit = ledger.ready_at(record, now)
         if at > now:
             return count, limit, at
         order(ledger, record, now, leaf(now))
@@ -85,7 +85,8 @@ def test_the_last_of_five_certificates_is_kept_for_worse_days(ledger):
 
 def test_a_person_who_insists_has_all_five(ledger):
     a = record(certificate=leaf(NOW - 60 * DAY))
-    assert certificates_until_limit(ledger, a, NOW, is_forced=True)[0] == 5
+    a.is_forced = True
+    assert certificates_until_limit(ledger, a, NOW)[0] == 5
 
 
 @pytest.mark.parametrize(
@@ -218,8 +219,9 @@ def test_a_limit_of_the_account_makes_all_names_wait(ledger, limit):
     order(ledger, record(A), NOW, limited(limit))
     for other in (record(B), record(ELSEWHERE), record(C, leaf(NOW - 60 * DAY))):
         assert ledger.ready_at(other, NOW) == (NOW + 2 * HOUR, "the CA's Retry-After for all names")
-        assert ledger.ready_at(other, NOW, is_forced=True)[0] == NOW + 2 * HOUR
         assert ledger.ready_at(other, NOW + 2 * HOUR)[1] is None
+        other.is_forced = True
+        assert ledger.ready_at(other, NOW)[0] == NOW + 2 * HOUR
 
 
 @pytest.mark.parametrize(
@@ -233,8 +235,8 @@ def test_a_limit_of_one_name_lets_others_pass(ledger, error):
 
 def test_a_hold_of_one_name_outlasts_its_force(ledger):
     a = record()
-    a.hold_until = NOW + HOUR
-    assert ledger.ready_at(a, NOW, is_forced=True) == (NOW + HOUR, "the CA's Retry-After")
+    a.hold_until, a.is_forced = NOW + HOUR, True
+    assert ledger.ready_at(a, NOW) == (NOW + HOUR, "the CA's Retry-After")
 
 
 def test_new_names_of_a_full_tailnet_wait_in_order_for_one_place_each_three_hours(ledger):

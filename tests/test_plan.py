@@ -52,7 +52,8 @@ def fail(record, error, now=NOW, *, is_order=True, policy=RetryPolicy()):  # noq
     return record.failed(error, now, policy=policy, rng=Random(0), is_order=is_order)
 
 
-def plan(record, now=NOW, *, ledger=None, refresh=DAY, **options):
+def plan(record, now=NOW, *, ledger=None, refresh=DAY, is_forced=False, **options):
+    record = attrs.evolve(record, is_forced=True) if is_forced else record
     return next_step(record, now, ledger=ledger or Ledger(LETS_ENCRYPT), refresh_interval=refresh, **options)
 
 
@@ -363,7 +364,6 @@ class Life:
     now: datetime = NOW
     behind: timedelta = timedelta(0)
     """By how much the clock was set back."""
-    is_forced: bool = False
     held_until: datetime = NOW
     """By a clock that is never set."""
     attempts: list[datetime] = attrs.field(factory=list)
@@ -375,7 +375,7 @@ class Life:
         return self.now + self.behind
 
     def plan(self):
-        return plan(self.record, self.now, ledger=self.ledger, is_forced=self.is_forced)
+        return plan(self.record, self.now, ledger=self.ledger)
 
     def make_leaf(self, age, life):
         self.born += 1
@@ -397,7 +397,7 @@ class Life:
                 self.record.shift(-step)
                 self.ledger.shift(-step)
             case Wish(is_forced):
-                self.is_forced |= is_forced
+                self.record.is_forced |= is_forced
                 self.record.skip_backoff()
             case Do("resume"):
                 self.record.resume(self.now)
@@ -412,7 +412,7 @@ class Life:
         self.journal.remember(self.record)
         memories = self.journal.load()
         assert not memories.interrupted
-        self.record, self.is_forced = memories.records[A], False
+        self.record = memories.records[A]
         self.record.error = before.error  # compared elsewhere
         assert attrs.evolve(self.record, order_error=None) == attrs.evolve(before, order_error=None)
         self.ledger = Ledger(LETS_ENCRYPT, memories.account)
@@ -462,11 +462,11 @@ class Life:
         is_valid = record.has_valid_leaf(self.now)
         if request is Request.RENEW:
             assert is_valid
-            assert self.is_forced or record.is_due(self.now)
+            assert record.is_forced or record.is_due(self.now)
             assert self.now <= record.leaf.not_after - MINUTE
         else:
             assert not is_valid or record.is_lost
-        self.is_forced = False
+        record.is_forced = False
         self.ledger.take(record, self.now)
         number = self.journal.begin(record.domain, request, self.now)
         self.now += event.took
@@ -502,7 +502,7 @@ class Life:
         step, record, now = self.plan(), self.record, self.now
         if record.error is not None:
             assert step.at >= record.ended_at + SECOND
-        ready_at, _ = self.ledger.ready_at(record, now, is_forced=self.is_forced)
+        ready_at, _ = self.ledger.ready_at(record, now)
         latest = max(now + DAY_AT_MOST, ready_at)
         if record.has_valid_leaf(now):
             latest = max(latest, record.leaf.not_after + SECOND)

@@ -87,7 +87,6 @@ class CertLoop:
     _attempts: int = attrs.field(default=0, init=False)
     _step: Step | None = attrs.field(default=None, init=False)
     _wishes: int = attrs.field(default=0, init=False)
-    _is_forced: bool = attrs.field(default=False, init=False)
     _sent: _Sent | None = attrs.field(default=None, init=False)
     """While a request is under way."""
     _nap: trio.CancelScope | None = attrs.field(default=None, init=False)
@@ -121,7 +120,7 @@ class CertLoop:
             if self._sent is not None:
                 sent, self._sent = self._sent, None
                 if sent.wishes != self._wishes:
-                    self.record.skip_backoff(is_forced=self._is_forced)
+                    self.record.skip_backoff(is_forced=self.record.is_forced)
                 if sent.changes != self._context.cert_domains.changes.count:
                     self.tailscaled_changed()
                 if sent.ca_returns != self._context.ca_returns.count:
@@ -135,7 +134,9 @@ class CertLoop:
         """
         is_forced = is_forced and self._mode is Mode.KEEPER  # the others only look
         self._wishes += 1
-        self._is_forced |= is_forced
+        if is_forced:
+            self.record.is_forced = True
+            self._context.journal.remember(self.record)
         if self._mode is Mode.GUEST:
             self.record.is_lost = False
         if self._sent is None:
@@ -223,7 +224,6 @@ class CertLoop:
             ledger=context.ledger,
             refresh_interval=context.refresh_interval,
             mode=self._mode,
-            is_forced=self._is_forced,
         )
 
     async def _sleep(self) -> Step:
@@ -278,9 +278,12 @@ class CertLoop:
         is_new = record.saw(leaf, now)
         if is_new and is_known:
             context.ledger.spend_behind(record, now, is_order=False)
+        is_over = before is not None and record.error is None
         if is_new or before is not record.error:
-            context.journal.note_look(record, now, leaf if is_new else None, context.ledger.account)
-        self._report_leaf(is_new=is_new, before=before)
+            is_event = is_new or is_over
+            context.journal.note_look(record, now, leaf if is_event else None, context.ledger.account)
+        if is_new or is_over or not was_seen:
+            log_certificate(record)
         if is_new or not was_seen:
             context.news.give()
 
@@ -310,7 +313,9 @@ class CertLoop:
             self._state = DomainState.REQUESTING
             self._note_sent()
             had_one = record.leaf is not None
-            self._is_forced = False
+            if record.is_forced:
+                record.is_forced = False
+                context.journal.remember(record)  # a restart from here on orders no second one
             context.ledger.take(record, now)
             number = context.journal.begin(self.domain, step.request, now)
             outcome: Certificate | LocalAPIError
@@ -359,7 +364,8 @@ class CertLoop:
             context.ledger.spend_behind(record, now, is_order=False)
         outcome = "issued" if is_ours else "found"
         self._end(number, outcome)
-        self._report_leaf(is_new=is_new, before=before)
+        if is_new or before is not None:
+            log_certificate(record)
         if is_new or not was_seen:
             context.news.give()
         return outcome
@@ -381,10 +387,6 @@ class CertLoop:
     def _end(self, number: int, outcome: str, text: str | None = None) -> None:
         context = self._context
         context.journal.end(number, context.clock(), outcome, text, self.record, context.ledger.account)
-
-    def _report_leaf(self, *, is_new: bool, before: LocalAPIError | None) -> None:
-        if is_new or before is not None:
-            log_certificate(self.record)
 
     def _report_failure(self, error: LocalAPIError, *, is_news: bool) -> None:
         now = self._context.clock()

@@ -29,7 +29,8 @@ CREATE TABLE IF NOT EXISTS domains (
     window_end REAL, window_url TEXT, window_check_at REAL, due_at REAL, failures INTEGER NOT NULL,
     repeats INTEGER NOT NULL, error TEXT, error_text TEXT, retry_after REAL, rate_limit TEXT, ended_at REAL,
     succeeded_at REAL, retry_at REAL, order_at REAL, hold_until REAL, attempts_full_at REAL NOT NULL,
-    certificates_full_at REAL NOT NULL, is_lost INTEGER NOT NULL) WITHOUT ROWID;
+    certificates_full_at REAL NOT NULL, is_lost INTEGER NOT NULL, is_forced INTEGER NOT NULL)
+    WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS limits (
     name TEXT PRIMARY KEY, full_at REAL, is_exceeded INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS deliveries (
@@ -56,7 +57,7 @@ NEWEST_NUMBER = (
     "coalesce((SELECT max(number) FROM delivery_events WHERE number < :highest), 0))"
 )
 PUT_CERTIFICATE = "INSERT INTO certificates VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-PUT_DOMAIN = f"REPLACE INTO domains VALUES ({', '.join('?' * 22)})"  # noqa: S608 -- question marks
+PUT_DOMAIN = f"REPLACE INTO domains VALUES ({', '.join('?' * 23)})"  # noqa: S608 -- question marks
 PUT_DELIVERY = f"REPLACE INTO deliveries VALUES ({', '.join('?' * 14)})"  # noqa: S608 -- question marks
 NOTE_DELIVERY = "INSERT INTO delivery_events VALUES (?, ?, ?, ?, ?, ?, ?)"
 ALL_DELIVERIES = "SELECT * FROM deliveries"
@@ -142,6 +143,7 @@ def from_record(record: DomainRecord) -> tuple[Any, ...]:
         record.attempts_full_at.timestamp(),
         record.certificates_full_at.timestamp(),
         record.is_lost,
+        record.is_forced,
     )
 
 
@@ -167,6 +169,7 @@ def to_record(row: tuple[Any, ...], certificates: Mapping[str, Certificate]) -> 
         attempts_full_at=_moment(row[19]),
         certificates_full_at=_moment(row[20]),
         is_lost=bool(row[21]),
+        is_forced=bool(row[22]),
     )
 
 

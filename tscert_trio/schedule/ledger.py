@@ -55,21 +55,19 @@ class Ledger:
     account: AccountState = attrs.field(factory=AccountState)
     _queue: dict[str, dict[str, None]] = attrs.field(factory=dict, init=False)
 
-    def ready_at(
-        self, record: DomainRecord, now: datetime, *, is_forced: bool = False
-    ) -> tuple[datetime, str | None]:
+    def ready_at(self, record: DomainRecord, now: datetime) -> tuple[datetime, str | None]:
         """Return from when on an order for a name may be made, and what it waits for until then.
 
         Args:
             record: of the name.
             now: the present time.
-            is_forced: a person insists.
         """
         limits, account = self.limits, self.account
         has_valid = record.has_valid_leaf(now)
         certificates = limits.certificates_per_name
         certificate_at = certificates.ready_at(record.certificates_full_at)
-        if record.leaf is not None and has_valid and not is_forced:  # the last one is for the last twentieth
+        if record.leaf is not None and has_valid and not record.is_forced:
+            # The last one is for the last twentieth, or for a person who insists.
             most_at = certificates.ready_at(record.certificates_full_at, reserve=1)
             certificate_at = max(certificate_at, min(most_at, last_twentieth(record.leaf)))
         waits = [

@@ -73,7 +73,6 @@ def next_step(
     ledger: Ledger,
     refresh_interval: timedelta,
     mode: Mode = Mode.KEEPER,
-    is_forced: bool = False,
 ) -> Step:
     """Return the next request for a name.
 
@@ -83,14 +82,13 @@ def next_step(
         ledger: the limits of the CA.
         refresh_interval: how long after a success to look again, at most.
         mode: whether to order.
-        is_forced: a person wants a new certificate, due or not.
     """
     if mode is Mode.READER:
         return _read(record, now, ledger)
     look = _look(record, now, _READER_INTERVAL if mode is Mode.GUEST else refresh_interval)
     if mode is Mode.GUEST:
         return look or _look_of_a_guest(record, now, ledger)
-    order = _order(record, now, ledger, is_forced=is_forced)
+    order = _order(record, now, ledger)
     if look is None or order.at <= look.at:
         return order
     return attrs.evolve(look, limit=order.limit, limited_until=order.limited_until)
@@ -134,20 +132,20 @@ def _look(record: DomainRecord, now: datetime, at_most: timedelta) -> Step | Non
     return Step(Request.LOOK, at)
 
 
-def _order(record: DomainRecord, now: datetime, ledger: Ledger, *, is_forced: bool) -> Step:
+def _order(record: DomainRecord, now: datetime, ledger: Ledger) -> Step:
     leaf, at = record.leaf, now
     if leaf is not None and record.has_valid_leaf(now) and not record.is_lost:
         due = record.due()
         assert due is not None
-        at = now if is_forced else due[0]
-        if not is_forced and record.hasty >= _HASTY:  # the CA wants each new one replaced
+        at = now if record.is_forced else due[0]
+        if not record.is_forced and record.hasty >= _HASTY:  # the CA wants each new one replaced
             wait = leaf.lifetime / 2000 * 2 ** min(record.hasty - _HASTY, 10)
             at = max(at, leaf.not_before + min(wait, leaf.lifetime / 20))
     is_wanted = at <= now
     if record.order_at is not None:
         at = max(at, record.order_at)
     at = _not_at_once(record, at)
-    ready_at, limit = ledger.ready_at(record, now, is_forced=is_forced)
+    ready_at, limit = ledger.ready_at(record, now)
     if ready_at < at or not is_wanted:
         limit = None
     at = max(at, ready_at)

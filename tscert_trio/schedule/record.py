@@ -71,6 +71,8 @@ class DomainRecord:
     """Of the bucket of certificates."""
     looked_at: datetime | None = None
     """When the certificate was seen last; not kept over a restart, which looks at once."""
+    is_forced: bool = False
+    """Whether a person wants a new certificate, even if this one is not due."""
     is_lost: bool = False
     """Whether tailscaled seems to have lost the certificate, so that a look would order one."""
 
