@@ -461,7 +461,7 @@ async def test_a_service_of_another_user_is_a_warning(sandbox, tmp_path, monkeyp
     monkeypatch.setattr(os, "geteuid", lambda: 54321)
     with open_state_folder(tmp_path):
         findings = await look(sandbox, state=tmp_path)
-    expect(the(findings, "service"), WARNING, "54321", "sudo -u")
+    expect(the(findings, "service"), WARNING, "54321", "sudo -u", f" doctor --state {tmp_path}")
 
 
 async def test_a_service_that_cannot_be_told_is_a_warning(sandbox, tmp_path):

@@ -82,6 +82,27 @@ def test_both_units_share_state_and_only_root_has_capabilities() -> None:
     assert "CAP_SYS" not in root["CapabilityBoundingSet"]
 
 
+def test_a_unit_begins_only_when_the_other_has_ended_and_its_folders_are_cleared_away() -> None:
+    text = (PACKAGING / "systemd/tscert-trio-root.service").read_text()
+    assert "\nConflicts=tscert-trio.service\n" in text
+    (*_, last) = re.findall(r"^After=(.*)$", text, re.MULTILINE)
+    assert last == "tscert-trio.service"  # without an order both would happen at once
+
+
+def test_the_commands_of_the_page_copy_everything_into_a_system_that_has_only_its_packages_folders(
+    tmp_path: Path,
+) -> None:
+    for folder in ("systemd/system", "tmpfiles.d", "polkit-1/rules.d"):  # Debian has no sysusers.d
+        (tmp_path / "etc" / folder).mkdir(parents=True)
+    page = (PACKAGING.parent / "docs/howto/systemd.rst").read_text()
+    commands = re.findall(r"^    (install -.*? /etc/\S+)", page, re.MULTILINE)
+    for command in commands:
+        output("sh", "-c", f"cd {PACKAGING.parent} && {command.replace(' /etc/', f' {tmp_path}/etc/')}")
+    copied = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+    sources = [path for folder in ("systemd", "polkit") for path in (PACKAGING / folder).iterdir()]
+    assert sorted(copied) == sorted(path.read_bytes() for path in sources)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a user and give it a folder")
 def test_its_user_and_its_folder_are_made_and_the_folder_is_no_business_of_others(
     tmp_path: Path, program_of: Callable[[str], str]
@@ -95,6 +116,8 @@ def test_its_user_and_its_folder_are_made_and_the_folder_is_no_business_of_other
     assert (name, shell) == ("tscert", "/usr/sbin/nologin")
     folder = (tmp_path / dict(service("tscert-trio"))["ReadWritePaths"].lstrip("/")).stat()
     assert (folder.st_uid, folder.st_gid, stat.S_IMODE(folder.st_mode)) == (int(uid), int(gid), 0o750)
+    settings = (tmp_path / "etc" / dict(service("tscert-trio"))["ConfigurationDirectory"]).stat()
+    assert (settings.st_uid, settings.st_gid, stat.S_IMODE(settings.st_mode)) == (0, 0, 0o755)
 
 
 @pytest.mark.parametrize(

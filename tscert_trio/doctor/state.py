@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,7 +68,8 @@ async def check_service(survey: Survey) -> list[Finding]:
         return [good("service", f"runs as process {holder}")]
     name = name_of(user)
     text = f"runs as process {holder} of {name}, and this as {name_of(me)}: what may be written differs"
-    return [warning("service", text, f"sudo -u {name} tscert-trio doctor")]
+    again = shlex.join(["sudo", "-u", name, "tscert-trio", "doctor", "--state", str(survey.settings.state)])
+    return [warning("service", text, again)]
 
 
 def _journal_trouble(text: str) -> Finding:
