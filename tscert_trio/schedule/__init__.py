@@ -4,7 +4,7 @@ from .budget import LETS_ENCRYPT, LONG_AGO, NO_LIMITS, Bucket, CALimits
 from .ledger import AccountState, Ledger, TailnetState
 from .plan import NEVER, Mode, Request, Step, may_look, next_step, runway
 from .record import DomainRecord
-from .renewal import REFRESH_INTERVAL, DueReason, RenewalWindow, due_time
+from .renewal import REFRESH_INTERVAL, DueReason, RenewalWindow, due_time, is_recalled
 from .retry import RetryPolicy
 from .slots import SlotPriority, slot_priority
 
@@ -28,6 +28,7 @@ __all__ = [
     "Step",
     "TailnetState",
     "due_time",
+    "is_recalled",
     "may_look",
     "next_step",
     "runway",

@@ -12,7 +12,15 @@ import attrs
 if TYPE_CHECKING:
     from ..certificate import Certificate
 
-__all__ = ["REFRESH_INTERVAL", "DueReason", "RenewalWindow", "due_time", "look_interval", "share_of"]
+__all__ = [
+    "REFRESH_INTERVAL",
+    "DueReason",
+    "RenewalWindow",
+    "due_time",
+    "is_recalled",
+    "look_interval",
+    "share_of",
+]
 
 REFRESH_INTERVAL = timedelta(hours=24)
 """How long after a success a certificate is looked at again (``normalInterval`` of ``kube/certs``)."""
@@ -72,6 +80,22 @@ def due_time(leaf: Certificate, window: RenewalWindow | None) -> tuple[datetime,
         due, reason = start + spread * share, DueReason.HALF if is_short else DueReason.TWO_THIRDS
     last = last_twentieth(leaf)
     return (last, DueReason.LAST_TWENTIETH) if last < due else (due, reason)
+
+
+def is_recalled(leaf: Certificate, window: RenewalWindow | None, now: datetime) -> bool:
+    """Return whether the CA wants a certificate replaced now, well before its time.
+
+    So it says that it will revoke it, perhaps within a day (RFC 9773, section 1; Let's Encrypt, "An
+    Engineer's Guide to Integrating ARI").
+
+    Args:
+        leaf: the certificate.
+        window: what its CA suggests, if that is known.
+        now: the present time.
+    """
+    if window is None or window.end > now:
+        return False
+    return window.end < due_time(leaf, None)[0] - leaf.lifetime / 20
 
 
 def last_twentieth(leaf: Certificate) -> datetime:

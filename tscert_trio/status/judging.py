@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     from ..statistics import CertManagerStatistics, DeliveryStatistics, DomainStatistics
     from .report import CertificateReport, Trouble
 
-__all__ = ["delivery_meaning", "judge", "judge_delivery", "why_not_well"]
+__all__ = ["delivery_meaning", "judge", "judge_delivery", "why_not_asked", "why_not_well"]
 
 _IN_HAND = {DomainState.REQUESTING: "being requested", DomainState.QUEUED: "requested when others are done"}
 _FIRST = "it is asked for when others are done"
 _UNASKED = {True: "it is about to be asked for", False: "nothing is tried while the service does not run"}
 _UNDER_WAY = {DomainState.WAITING, DomainState.QUEUED, DomainState.REQUESTING, DomainState.LIMITED}
 _AT_THE_START = {DomainState.WAITING, DomainState.QUEUED}
+_RECALLED = "the CA wants the certificate REPLACED NOW, as it does before it revokes one"
 _SOON = timedelta(days=2)
 """With less left, what is wrong is called harmless no more."""
 
@@ -39,13 +40,27 @@ def why_not_well(statistics: DomainStatistics, of_all: CertManagerStatistics) ->
     """
     error, names = statistics.last_error, of_all.cert_domains
     is_waiting = statistics.state is DomainState.WAITING
-    if is_waiting and of_all.trouble is not None:
-        return of_all.trouble
-    if error is not None or names is None or statistics.domain.removeprefix("*.") in names:
+    if of_all.trouble is not None:
+        return of_all.trouble if is_waiting else error
+    if names is None or statistics.domain.removeprefix("*.") in names:
         return error  # a wait has only just begun, or ends just now
-    if not names:
-        return NotACertDomainError("this node has no CertDomains: it is logged out, or HTTPS is switched off")
-    return NotACertDomainError("it is not among this node's CertDomains")
+    if isinstance(error, NotACertDomainError):
+        return error
+    # Whatever failed before: the next attempt waits for this.
+    return why_not_asked(of_all) or NotACertDomainError("it is not among this node's CertDomains")
+
+
+def why_not_asked(of_all: CertManagerStatistics) -> LocalAPIError | None:
+    """Return why tailscaled can be asked for no name at all just now; ``None`` where it can.
+
+    Args:
+        of_all: statistics of the manager, live.
+    """
+    if of_all.trouble is not None or of_all.cert_domains != frozenset() or not of_all.domains:
+        return of_all.trouble
+    return NotACertDomainError(
+        "this node has no CertDomains: it is logged out (tailscale up), or HTTPS is switched off"
+    )
 
 
 def judge(
@@ -84,25 +99,31 @@ def _judge_valid(
     if trouble is None and now < certificate.due_at and statistics.state not in _UNDER_WAY:
         return Level.GOOD, f"{until}, {_renewal(statistics, certificate, now)}"
     then = _then(statistics, trouble, now, "a new one")
-    is_late = left < (certificate.not_after - certificate.not_before) / 20
     if trouble is not None:
-        what = "renewal" if statistics.mode is Mode.KEEPER else "looking for a new one"
-        what = f"{what} {_how_it_goes(statistics)}"
+        what = f"{_how_it_goes(statistics)} ({trouble.kind})"
         if left < _SOON:
-            return Level.WARNING, f"{what} ({trouble.kind}), and the certificate ENDS in {span(left)}; {then}"
-        return Level.WARNING, f"{what} ({trouble.kind}), harmless so far: {until}; {then}"
+            return Level.WARNING, f"{what}, and the certificate ENDS in {span(left)}; {then}"
+        harm = f"and {_RECALLED}; it is" if certificate.is_recalled else "harmless so far:"
+        return Level.WARNING, f"{what}, {harm} {until}; {then}"
+    is_late = left < (certificate.not_after - certificate.not_before) / 20
     if statistics.limited_until is not None and statistics.limited_until >= certificate.not_after:
         return Level.WARNING, f"{until}; {then}, which is too late"
-    if statistics.state in _UNDER_WAY:
-        return Level.WARNING if is_late else Level.NOTICE, f"{until}; {then}"
-    due = f"{until}, renewal was due {in_time(certificate.due_at, now)}"
-    return Level.WARNING if is_late or not statistics.is_running else Level.NOTICE, f"{due}; {then}"
+    if certificate.is_recalled:
+        is_late |= statistics.state is DomainState.LIMITED
+        what = f"{_RECALLED}; it is {until}"
+    elif statistics.state in _UNDER_WAY:
+        what = until
+    else:
+        what = f"{until}, renewal was due {in_time(certificate.due_at, now)}"
+    is_asleep = statistics.state not in _UNDER_WAY and not statistics.is_running
+    return Level.WARNING if is_late or is_asleep else Level.NOTICE, f"{what}; {then}"
 
 
 def _how_it_goes(statistics: DomainStatistics) -> str:
+    what = "renewal" if statistics.mode is Mode.KEEPER else "looking for a new one"
     if statistics.state is DomainState.WAITING:
-        return "has to wait"
-    return "fails" if statistics.last_error is not None else "would fail"
+        return f"{what} has to wait"
+    return f"{what} {'fails' if statistics.last_error is not None else 'would fail'}"
 
 
 def _renewal(statistics: DomainStatistics, certificate: CertificateReport, now: datetime) -> str:

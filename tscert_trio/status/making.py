@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from ..delivery_record import DELIVERY_ERROR, DELIVERY_REMEDY
 from ..errors import RateLimitedError
-from ..schedule import Mode
-from .judging import delivery_meaning, judge, judge_delivery, why_not_well
+from ..schedule import Mode, is_recalled
+from .judging import delivery_meaning, judge, judge_delivery, why_not_asked, why_not_well
 from .report import (
     CertificateReport,
     DeliveryReport,
@@ -23,7 +23,7 @@ from .report import (
     Trouble,
     WindowReport,
 )
-from .words import sentence_of_all, worst_of
+from .words import harmless_while_all_are_well, sentence_of_all, worst_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -77,10 +77,13 @@ def make_report(
         counts[report.level.value] += 1
     level = reports[0].level if reports else Level.GOOD
     summary = sentence_of_all(reports, counts, is_told=statistics.is_told, is_live=source is Source.SERVICE)
-    if (trouble := statistics.trouble) is not None:
+    tailscaled = None if source is Source.JOURNAL else _tailscaled(statistics)
+    trouble = None if tailscaled is None else tailscaled.trouble
+    if trouble is not None:
         level = worst_of((level, Level.WARNING))
+        harmless = harmless_while_all_are_well(reports)
         summary = (
-            f"tailscaled cannot be asked: {str(trouble).rstrip('.')} ({type(trouble).__name__}). {summary}"
+            f"tailscaled cannot be asked{harmless}: {trouble.text.rstrip('.')} ({trouble.kind}). {summary}"
         )
     else:
         for source_trouble in filter(None, (each.trouble for each in statistics.sources)):
@@ -88,6 +91,9 @@ def make_report(
             summary = f"{source_trouble[0].upper()}{source_trouble[1:].rstrip('.')}. {summary}"
     if not statistics.is_complete:
         level = worst_of((level, Level.NOTICE))
+        unknown = [each.name for each in statistics.sources if not each.is_known and each.trouble is None]
+        if statistics.is_told and unknown:
+            summary = f"It is not known yet which names {' and '.join(unknown)} wants. {summary}"
     return StatusReport(
         program=_version(),
         at=now,
@@ -107,7 +113,7 @@ def make_report(
             )
             for limit in statistics.limits
         ),
-        tailscaled=None if source is Source.JOURNAL else _tailscaled(statistics),
+        tailscaled=tailscaled,
         sources=tuple(
             SourceReport(name=each.name, is_known=each.is_known, trouble=each.trouble)
             for each in statistics.sources
@@ -135,18 +141,21 @@ def _version() -> str:
 
 
 def _tailscaled(statistics: CertManagerStatistics) -> TailscaledReport:
-    names = statistics.cert_domains
+    names, error = statistics.cert_domains, why_not_asked(statistics)
     return TailscaledReport(
         is_bus_watched=statistics.bus_connected,
         capability=statistics.capability,
         cert_domains=tuple(sorted(names)) if names is not None else None,
-        trouble=None if statistics.trouble is None else trouble_of(statistics.trouble),
+        trouble=None if error is None else trouble_of(error),
     )
 
 
 def _rank(report: DomainReport) -> tuple[int, datetime, str]:
     """Return what to sort by: the worst first, of these who has no certificate, then who soon has none."""
-    until = report.harmless_until or (_NEVER if report.is_ready else _LONG_AGO)
+    until = report.harmless_until
+    if until is None and report.level.rank >= Level.WARNING.rank and report.certificate is not None:
+        until = report.certificate.not_after
+    until = until or (_NEVER if report.is_ready else _LONG_AGO)
     return -report.level.rank, until, report.name
 
 
@@ -168,6 +177,9 @@ def _domain(
         trouble = trouble_of(RateLimitedError(f"a new certificate waits for {statistics.limit}"))
     if level is Level.GOOD and not runway and statistics.is_running and statistics.mode is Mode.KEEPER:
         level, summary = Level.WARNING, f"{summary}; no attempt is left before it ends"
+    if level is Level.NOTICE and certificate is None and source is Source.JOURNAL:
+        level = Level.BAD  # nobody says that it is under way
+    is_wrong = trouble is not None or level is Level.WARNING
     worst = max(reports, key=lambda report: report.level.rank, default=None)
     if worst is not None and worst.level.rank > level.rank:
         level, summary = worst.level, f"{worst.target}: {worst.summary}"
@@ -178,7 +190,9 @@ def _domain(
         state="unknown" if source is Source.JOURNAL else statistics.state.value,
         certificate=certificate,
         mode=statistics.mode.value,
-        harmless_until=None if level is Level.BAD else _harmless_until(certificate, trouble, reports),
+        harmless_until=None
+        if level is Level.BAD
+        else _harmless_until(certificate, reports, is_wrong=is_wrong),
         trouble=trouble,
         attempts=statistics.attempts,
         failures=statistics.failures,
@@ -195,14 +209,18 @@ def _domain(
 
 
 def _harmless_until(
-    certificate: CertificateReport | None,
-    trouble: Trouble | None,
-    deliveries: Iterable[DeliveryReport],
+    certificate: CertificateReport | None, deliveries: Iterable[DeliveryReport], *, is_wrong: bool
 ) -> datetime | None:
-    """Return until when all that is wrong does no harm; ``None`` where not all of it is known to do none."""
-    if certificate is None or not certificate.is_valid:
+    """Return until when all that is wrong does no harm; ``None`` where not all of it is known to do none.
+
+    Args:
+        certificate: the newest.
+        deliveries: of the name.
+        is_wrong: whether something is, besides the deliveries.
+    """
+    if certificate is None or not certificate.is_valid or certificate.is_recalled:
         return None
-    ends = [certificate.not_after] if trouble is not None else []
+    ends = [certificate.not_after] if is_wrong else []
     for delivery in deliveries:
         if delivery.trouble is not None:
             if delivery.level is Level.BAD or delivery.good_until is None:
@@ -230,6 +248,7 @@ def _certificate(
         if window is None
         else WindowReport(start=window.start, end=window.end, explanation_url=window.explanation_url),
         is_valid=leaf.valid_at(now),
+        is_recalled=is_recalled(leaf, window, now),
     )
 
 

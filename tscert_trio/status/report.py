@@ -105,6 +105,8 @@ class CertificateReport:
     """What the CA suggests, if that is known."""
     is_valid: bool
     """Whether it has begun, and has not ended."""
+    is_recalled: bool = False
+    """Whether the CA wants it replaced now, well before its time, as it does before it revokes one."""
 
 
 @attrs.frozen(kw_only=True)
@@ -185,9 +187,9 @@ class DomainReport:
     limited_until: datetime | None
     """Until when it waits for that."""
     attempts_left: int | None
-    """Orders that the CA's limit on failed validations lets through now; ``None``: any number."""
+    """Orders that the CA's limit on failed validations lets through now; ``null``: any number."""
     certificates_left: int | None
-    """New certificates that its limit for the same name lets through now; ``None``: any number."""
+    """New certificates that its limit for the same name lets through now; ``null``: any number."""
     deliveries: tuple[DeliveryReport, ...]
     """By target, in the order of the settings."""
 

@@ -6,11 +6,13 @@ from datetime import timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from .report import Level
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from .report import DomainReport, Level
+    from .report import DomainReport
 
 __all__ = ["NOT_ORDERED", "in_time", "moment", "of_names", "sentence_of_all", "span"]
 
@@ -91,12 +93,28 @@ def _sentence_without_trouble(domains: Sequence[DomainReport], under_way: int, *
     total, ready = len(domains), sum(each.is_ready for each in domains)
     if not is_live:
         who = of_names(ready, total, "has", "have") if ready else "No name has"
-        return f"{who} a valid certificate."
+        return f"{who} a valid certificate{_of_the_first(domains)}."
     if not ready:
         return "The certificate is under way." if total == 1 else "Certificates are under way."
     if not under_way:
         return f"{of_names(ready, total)} well."
     return f"{of_names(ready, total)} well; something is under way for {under_way}."
+
+
+def _of_the_first(domains: Sequence[DomainReport]) -> str:
+    """Return when the first renewal is due, and when the first certificate ends."""
+    valid = [each.certificate for each in domains if each.certificate is not None and each.is_ready]
+    if not valid:
+        return ""
+    due, end = min(each.due_at for each in valid), min(each.not_after for each in valid)
+    return f"; renewal is due from {moment(due)} on, and the first certificate ends {moment(end)}"
+
+
+def harmless_while_all_are_well(domains: Sequence[DomainReport]) -> str:
+    """Return until when it is harmless that nothing can be renewed, where nothing else is wrong."""
+    well = [each for each in domains if each.level.rank < Level.WARNING.rank]
+    ends = [each.certificate.not_after for each in well if each.certificate is not None]
+    return f", harmless until {moment(min(ends))}" if ends and len(ends) == len(domains) else ""
 
 
 def _harmless(domains: Sequence[DomainReport]) -> str:
