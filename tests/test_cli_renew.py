@@ -85,7 +85,7 @@ def test_failures_are_told_with_what_is_left_of_the_limit_of_the_ca():
 
 
 def test_a_backoff_ends_at_once(house):
-    """The service would ask again after a minute."""
+    """The service would ask again after an hour."""
     result = house.run("renew", "heal")
     assert result.returncode == 0, result
     assert re.fullmatch(rf"{NAMES['heal']}: issued: {VALID}\n", result.stdout)
