@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import attrs
-from commands import COMMAND, Process, environment, request, run, wait_until
+from commands import COMMAND, SECONDS, Process, environment, request, run, wait_until
 
 from tscert_trio.errors import StatusServiceError
 from tscert_trio.status.client import StatusClient
@@ -82,7 +82,7 @@ class House:
             env=environment(**self.variables),
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=SECONDS,
             check=False,
         )
 
@@ -184,6 +184,6 @@ def run_as_stranger(house, *arguments):
         },
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=SECONDS,
         check=False,
     )
