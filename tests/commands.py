@@ -12,9 +12,12 @@ from functools import partial
 import trio
 from raw_client import ask
 
-__all__ = ["COMMAND", "Process", "environment", "request", "run", "wait_until"]
+__all__ = ["COMMAND", "SECONDS", "Process", "environment", "request", "run", "wait_until"]
 
 COMMAND = [sys.executable, "-W", "error", "-m", "tscert_trio"]
+
+SECONDS = 60
+"""How long something may take that takes a second on a quiet machine."""
 
 
 def request(path, method, target, body=None):
@@ -42,7 +45,7 @@ def run(*arguments, cwd, **variables):
         env=environment(**variables),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=SECONDS,
         check=False,
     )
 
@@ -72,12 +75,12 @@ class Process:
         """Return the exit status and the seconds it took."""
         began = time.monotonic()
         self.child.send_signal(signum)
-        self.lines += self.child.communicate(timeout=20)[0].splitlines()
+        self.lines += self.child.communicate(timeout=SECONDS)[0].splitlines()
         return self.child.returncode, time.monotonic() - began
 
 
 def wait_until(condition):
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + SECONDS
     while not condition():
         assert time.monotonic() < deadline, "it did not come about"
         time.sleep(0.02)

@@ -21,8 +21,11 @@ import trio.testing
 from tscert_trio import LocalClient
 from tscert_trio.sandbox import open_sandbox
 
-# Hypothesis builds its table of characters at the first draw, which takes seconds on a fresh machine.
-hypothesis.settings.register_profile("any speed", suppress_health_check=[hypothesis.HealthCheck.too_slow])
+# Hypothesis builds its table of characters at the first draw, which takes seconds on a fresh machine; and on
+# a loaded one any example may take longer than its deadline of 0.2 s.
+hypothesis.settings.register_profile(
+    "any speed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("any speed")
 
 A, B, C = (f"{letter}.tail1234.ts.net" for letter in "abc")

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import attrs
-from commands import COMMAND, Process, environment, request, run, wait_until
+from commands import COMMAND, SECONDS, Process, environment, request, run, wait_until
 
 from tscert_trio.errors import StatusServiceError
 from tscert_trio.status.client import StatusClient
@@ -82,7 +82,7 @@ class House:
             env=environment(**self.variables),
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=SECONDS,
             check=False,
         )
 
@@ -99,6 +99,9 @@ class House:
     def start(self, *arguments, is_of_another=False, **variables):
         """Start the service, and wait until it has asked for everything once.
 
+        What failed is asked for again by itself no sooner than after an hour: so it is still as it was
+        for a test that comes late, on a slow machine or after all others.
+
         Args:
             arguments: of ``run``.
             is_of_another: whether it takes itself for a user that is not this one.
@@ -109,6 +112,7 @@ class House:
             "run",
             *("--socket", self.tailscaled),
             *("--ca-directory", self.ca),
+            *("--retry-initial", "1h"),
             *arguments,
             cwd=self.folder,
             command=[sys.executable, "-c", _OF_ANOTHER] if is_of_another and os.geteuid() != 0 else COMMAND,
@@ -180,6 +184,6 @@ def run_as_stranger(house, *arguments):
         },
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=SECONDS,
         check=False,
     )

@@ -5,7 +5,7 @@ import re
 import signal
 
 import pytest
-from commands import run
+from commands import SECONDS, run
 from house import open_house, tailnet_name
 
 BOX, SHOP = tailnet_name("box"), tailnet_name("shop")
@@ -67,7 +67,7 @@ def test_following_goes_on_over_a_restart_of_the_service_and_says_so_once(house,
     house.run("renew", "shop", "--force")
     assert re.match(rf"✓ {TIME}  {SHOP}  renew  issued", process.stdout.readline())
     process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=20)
+    output, errors = process.communicate(timeout=SECONDS)
     assert (process.returncode, output, errors) == (130, "", "")
 
 

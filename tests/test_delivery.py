@@ -12,6 +12,7 @@ import attrs
 import pytest
 import trio
 from certs import key_pem, make_cert, make_key
+from commands import wait_until
 from conftest import A, B, virtual_clock
 
 from tscert_trio import Journal, LocalClient, open_cert_manager
@@ -242,9 +243,7 @@ async def test_a_process_is_sent_a_signal(patient_clock, tmp_path):
     )
     async with trio.open_nursery() as nursery:
         process = await nursery.start(trio.run_process, command)
-        with trio.fail_after(30):
-            while (tmp_path / "ready").exists():  # noqa: ASYNC110 -- a process does it
-                await trio.sleep(0.01)
+        wait_until(lambda: not (tmp_path / "ready").exists())  # on the real clock: the virtual one flies
         (tmp_path / "pid").write_text(f"{process.pid}\n")
         target = TargetSettings(name="t", signal=SignalSettings(pidfile=tmp_path / "pid"))
         async with open_all(target) as (_, manager):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from certs import facts
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from tscert_trio.delivery_record import DeliveryRecord
 from tscert_trio.errors import IssuanceError
@@ -110,7 +110,6 @@ acts = st.one_of(
 )
 
 
-@settings(deadline=None)
 @given(todo=st.lists(acts, max_size=60), limit=limits)
 def test_who_follows_gets_each_event_once_and_in_order(todo, limit):
     """Over bursts longer than an answer, attempts that end in another order, clock steps and restarts."""

@@ -199,7 +199,6 @@ def facts_of(error):
     return error and (type(error), str(error), {**vars(error), "status": None})
 
 
-@settings(deadline=None)
 @given(known=records, account=accounts)
 def test_everything_that_is_known_survives_a_restart(known, account):
     with tempfile.TemporaryDirectory() as folder:
@@ -453,7 +452,7 @@ def test_files_that_are_whole_are_read_whole(original):
 cuts = st.floats(0, 1).map(lambda share: share**2) | st.floats(0, 1)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(share=cuts)
 def test_a_wal_cut_anywhere_costs_the_last_attempts_only(original, share):
     """So a power cut leaves it."""
@@ -463,7 +462,7 @@ def test_a_wal_cut_anywhere_costs_the_last_attempts_only(original, share):
     assert [each.started_at for each in attempts] == BEGUN[: len(attempts)]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(share=cuts, wal_share=st.sampled_from([0, 0.5, 1]))
 def test_a_file_cut_anywhere_is_read_or_set_aside(original, share, wal_share):
     body, wal = original
@@ -480,7 +479,7 @@ def test_a_file_cut_at_each_page_is_read_or_set_aside(original):
             assert try_files(body[: max(end + off, 0)], b"")[2] <= 1
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(turned=st.lists(st.tuples(st.booleans(), st.floats(0, 1), st.integers(0, 255)), min_size=1))
 def test_files_with_bytes_that_have_turned_are_read_or_set_aside(original, turned):
     parts = [bytearray(part) for part in original]

@@ -520,7 +520,7 @@ def assert_within(times, interval):
             assert last - first + 1 <= 5 + (end - begin) / interval
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     happened=events,
     policy=st.sampled_from([RetryPolicy(), RetryPolicy(factor=10, jitter=0.1, urgency=True)]),

@@ -34,7 +34,7 @@ def holder(folder):
             yield process
         finally:
             process.stdin.close()
-            process.wait(10)
+            process.wait(60)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_a_lock_is_free_after_its_holder_was_killed(tmp_path):
     with holder(tmp_path) as process:
         refusal(tmp_path)
         process.kill()
-        process.wait(10)
+        process.wait(60)
         with open_state_folder(tmp_path):
             assert f"process {os.getpid()};" in refusal(tmp_path)
 

@@ -79,12 +79,18 @@ class Tailscaled:
         self.tell("POST", "faults", {"domain": domain, **fault})
 
 
+def _is_listening(path: Path) -> bool:
+    """Return whether somebody does: a socket's file is there a moment before."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        return sock.connect_ex(str(path)) == 0
+
+
 @contextmanager
 def open_tailscaled(folder: Path, *domains: str) -> Iterator[Tailscaled]:
     """Run a sandbox with these CertDomains while the context lasts."""
     path = folder / "ts.sock"
     with _running(folder / "sandbox.log", "sandbox", "--socket", str(path), "--cert-domain", domains[0]):
-        wait_until(path.is_socket, "the sandbox listens")
+        wait_until(lambda: _is_listening(path), "the sandbox listens")
         tailscaled = Tailscaled(path)
         tailscaled.tell("PUT", "cert-domains", domains)
         yield tailscaled

@@ -46,9 +46,7 @@ async def quick_manager(
 
 async def issued(manager: CertManager, domain: str) -> int:
     """Wait until the last request for a name was a success; return the serial number."""
-    # After an outage of seconds it may be as long again before it is noticed, and five more before all
-    # names have asked.
-    await until(lambda: manager.statistics()[domain].state is DomainState.ISSUED, seconds=30)
+    await until(lambda: manager.statistics()[domain].state is DomainState.ISSUED)
     leaf = manager.statistics()[domain].leaf
     assert leaf is not None
     assert leaf.names == (domain,)

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from types import TracebackType
 
-PATIENCE = 20
+PATIENCE = 60
 """Seconds within which a server must have done what it was told."""
-_HANDSHAKE_SECONDS = 5
+_HANDSHAKE_SECONDS = 20
 
 
 def _free_port() -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +15,8 @@ from tscert_trio import IssuanceError, LocalAPIError, LocalClient, NotACertDomai
 from .tailnet import Problem, release, service_at
 
 if TYPE_CHECKING:
+    from tscert_trio import Certificate
+
     from .tailnet import Tailnet
 
 CAPABILITIES = {"1.86.5": 123, "1.98.10": 138, "1.100.0": 141, "1.102.5": 142, "1.104.5": 148}
@@ -46,20 +48,31 @@ async def test_a_pair_has_the_key_of_the_certificate_and_hides_it(
 
 
 async def test_ten_calls_at_once_make_one_order(tailnet: Tailnet, client: LocalClient, domain: str) -> None:
-    await tailnet.set_cert_domains(domain)
+    names = [f"{n}-{domain}" for n in range(5)]
+    await tailnet.set_cert_domains(*names)
     # tailscaled takes a certificate for too young that begins after the call did, and Pebble's begins in
-    # the second of its issuance (Let's Encrypt's an hour before): do not straddle a second.
-    await trio.sleep(1 - time.time() % 1)
-    serials = set()
+    # the second of its issuance (Let's Encrypt's an hour before): where the machine was so slow that they
+    # straddled a second, that says nothing, and another name is tried.
+    for name in names:
+        await trio.sleep(1 - time.time() % 1)
+        called_at = datetime.now(UTC)
+        leaves = await _ask_ten_times(client, name)
+        if max(leaf.not_before for leaf in leaves) <= called_at:
+            break
+    assert len({leaf.serial_number for leaf in leaves}) == 1
+    assert await tailnet.orders(name) == 1
+
+
+async def _ask_ten_times(client: LocalClient, name: str) -> list[Certificate]:
+    leaves = []
 
     async def ask() -> None:
-        serials.add((await client.cert(domain)).leaf.serial_number)
+        leaves.append((await client.cert(name)).leaf)
 
     async with trio.open_nursery() as nursery:
         for _ in range(10):
             nursery.start_soon(ask)
-    assert len(serials) == 1
-    assert await tailnet.orders(domain) == 1
+    return leaves
 
 
 async def test_the_release_shows_in_capability_and_version(tailnet: Tailnet, client: LocalClient) -> None:
@@ -148,7 +161,7 @@ async def test_a_tailscaled_that_is_gone_is_unreachable_and_then_serves_what_it_
             raise AssertionError("it cannot be watched")
 
     await tailnet.start()
-    with trio.fail_after(10):
+    with trio.fail_after(60):
         while True:
             with contextlib.suppress(UnreachableError):  # "no netmap available" for a moment
                 after = await client.cert(domain)

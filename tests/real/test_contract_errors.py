@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from .tailnet import Tailnet
 
 SHORT = timedelta(seconds=0.5)
+ENOUGH = timedelta(seconds=3)
+"""For what the CA says to have reached tailscaled, on a loaded machine too."""
 TOO_MANY = "too many certificates (5) already issued for this exact set of identifiers in the last 168h0m0s"
 
 
@@ -153,8 +155,8 @@ async def test_a_rate_limit_that_hangs_is_learnt_when_the_patience_is_over(
     await tailnet.ca_refuses(Problem(status=429, type="rateLimited", detail=TOO_MANY, retry_after=seconds))
     began = trio.current_time()
     with pytest.raises(RateLimitedError, match="too many certificates") as caught:
-        await client.cert(domain, patience=SHORT)
-    assert trio.current_time() - began >= SHORT.total_seconds()
+        await client.cert(domain, patience=ENOUGH)
+    assert trio.current_time() - began >= ENOUGH.total_seconds()
     _check_rate_limit(caught.value, tailnet, timedelta(hours=1) if seconds else None)
 
     await tailnet.repair()  # and nothing of the request is left behind
@@ -186,7 +188,7 @@ async def test_a_ca_that_is_down_is_learnt_when_the_patience_is_over(
     await tailnet.set_cert_domains(domain)
     await tailnet.ca_is_down()
     with pytest.raises(IssuanceError, match=r"503 .*The service is down for maintenance"):
-        await client.cert(domain, patience=SHORT)
+        await client.cert(domain, patience=ENOUGH)
     await tailnet.repair()
     assert (await client.cert(domain)).leaf.names == (domain,)
 
@@ -222,14 +224,14 @@ async def test_a_probe_is_not_held_up_by_a_renewal_that_hangs(
     async with trio.open_nursery() as nursery:
 
         async def renew() -> None:
-            with pytest.raises(RateLimitedError):
-                await client.cert(domain, min_validity=timedelta(days=100), patience=4 * SHORT)
+            await client.cert(domain, min_validity=timedelta(days=100))
+            raise AssertionError("it is to hang, for as long as its caller has patience: minutes")
 
         nursery.start_soon(renew)
-        with trio.fail_after(2 * SHORT.total_seconds()):
-            for _ in range(10):
-                assert (await client.cert(domain, min_validity=timedelta(seconds=1))).leaf == old.leaf
-                await trio.sleep(0.05)
+        for _ in range(10):
+            assert (await client.cert(domain, min_validity=timedelta(seconds=1))).leaf == old.leaf
+            await trio.sleep(0.05)
+        nursery.cancel_scope.cancel(reason="all have been answered while it hung")
 
 
 async def test_a_read_only_replica_issues_nothing(tailnet: Tailnet, client: LocalClient, domain: str) -> None:

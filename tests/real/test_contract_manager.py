@@ -171,7 +171,7 @@ async def test_a_ca_that_hangs_with_429_is_seen_as_what_it_is_and_outlived(
 ) -> None:
     await tailnet.set_cert_domains(domain)
     await tailnet.ca_refuses(HANGING)
-    async with quick_manager(client, issue_timeout=timedelta(seconds=1)) as manager:
+    async with quick_manager(client, issue_timeout=timedelta(seconds=5)) as manager:
         manager.ensure_domains({domain})
         await failed(manager, domain, RateLimitedError)
         assert manager.statistics()[domain].failures == 1

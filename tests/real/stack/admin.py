@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import http.client
     from collections.abc import Iterable
 
-PATIENCE = 10
+PATIENCE = 60
 """Seconds within which every admin call answers."""
 
 

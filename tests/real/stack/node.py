@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-PATIENCE = 10
-"""Seconds within which every call to a node answers, and within which it ends."""
+PATIENCE = 60
+"""Seconds within which every call to a node answers."""
+_SECONDS_TO_END = 10
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -76,7 +77,7 @@ class Node:
             return
         if kill:
             self._child.send_signal(signal.SIGKILL)
-        end(self._child, patience=PATIENCE)
+        end(self._child, patience=_SECONDS_TO_END)
         self._child = None
 
     def log_in(self, control_url: str) -> None:
@@ -94,12 +95,12 @@ class Node:
                     f"--login-server={control_url}",
                     f"--hostname={self.name}",
                     "--accept-dns=false",
-                    "--timeout=30s",
+                    "--timeout=60s",
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                timeout=40,
+                timeout=70,
                 check=False,
             )
         if cli.returncode:

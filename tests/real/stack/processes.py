@@ -44,7 +44,7 @@ def end(child: subprocess.Popen[bytes], *, patience: float = 10) -> None:
 
 
 def wait_until_listening(address: str | tuple[str, int], child: subprocess.Popen[bytes], log: Path) -> None:
-    """Wait until a program accepts connections, for 30 s at most.
+    """Wait until a program accepts connections, for 60 s at most.
 
     Raises:
         RuntimeError: It ended, or does not listen in time; the text holds the end of its log.
@@ -61,12 +61,12 @@ def wait_until_listening(address: str | tuple[str, int], child: subprocess.Popen
 
 
 def poll(condition: Callable[[], bool], child: subprocess.Popen[bytes], log: Path) -> None:
-    """Wait for a condition while a program runs, for 30 s at most.
+    """Wait for a condition while a program runs, for 60 s at most.
 
     Raises:
         RuntimeError: It ended, or the time is over; the text holds the end of its log.
     """
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not condition():
         if child.poll() is not None or time.monotonic() > deadline:
             raise RuntimeError(f"{child.args!r}: ended with {child.poll()} or is not ready\n{tail(log)}")
