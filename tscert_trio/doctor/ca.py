@@ -11,6 +11,7 @@ from ..errors import RenewalInfoError
 from ..planning import wanted_names
 from ..schedule import Ledger
 from ..statistics import limit_statistics
+from ..status.words import moment
 from .finding import bad, good, warning
 from .names import is_missing
 
@@ -82,7 +83,7 @@ async def check_budget(survey: Survey) -> list[Finding]:
 
 def _limit(name: str, limit: LimitStatistics, survey: Survey) -> Finding:
     if limit.is_exceeded:
-        until = "" if limit.until is None else f"; the next order is made at {limit.until:%Y-%m-%d %H:%M} UTC"
+        until = "" if limit.until is None else f"; the next order is made at {moment(limit.until)}"
         text = f"the CA says that there were too many {name} ({limit.scope}){until}"
         return warning("budget", text, "wait: asking earlier does not help")
     if survey.settings.ca_limits == "none":
@@ -98,5 +99,5 @@ def _waiting(survey: Survey, ledger: Ledger) -> Iterator[Finding]:
             continue
         at, reason = ledger.ready_at(record, survey.now)
         if reason is not None:
-            text = f"a new certificate waits for {reason}, until {at:%Y-%m-%d %H:%M} UTC"
+            text = f"a new certificate waits for {reason}, until {moment(at)}"
             yield warning(f"name {record.domain}", text, "wait: asking earlier does not help")

@@ -8,11 +8,13 @@ from ..errors import NotACertDomainError
 from ..planning import wanted_names
 from ..serve_config import some_of
 from ..status import report as reports
+from ..status.words import moment
 from .finding import Finding, Level, bad, warning
 from .names import is_missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
     from ..journal import Memories
     from ..schedule import DomainRecord
@@ -64,7 +66,7 @@ def _of_name(domain: DomainReport, report: StatusReport) -> Iterator[Finding]:
     if domain.is_ready and domain.certificate is not None:
         level, text = (
             Level.WARNING,
-            f"{text.rstrip('.')}. {_good_until(f'{domain.certificate.not_after:%Y-%m-%d}')}",
+            f"{text.rstrip('.')}. {_good_until(domain.certificate.not_after)}",
         )
     yield Finding(level, check, text, trouble.remedy)
 
@@ -102,12 +104,12 @@ def _failure(record: DomainRecord, survey: Survey, *, is_wanted: bool = True) ->
     is_good = record.has_valid_leaf(survey.now)
     text = f"{str(error).rstrip('.')}. {error.meaning}"
     if record.leaf is not None and is_good:
-        text += f" {_good_until(f'{record.leaf.not_after:%Y-%m-%d}')}"
+        text += f" {_good_until(record.leaf.not_after)}"
     if not is_wanted:
         text += " Whether it is still wanted is not known, since the serve config is not."
     level = Level.BAD if is_wanted and not is_good else Level.WARNING
     return Finding(level, f"name {record.domain}", text, error.remedy)
 
 
-def _good_until(date: str) -> str:
-    return f"Its certificate is good until {date}."
+def _good_until(end: datetime) -> str:
+    return f"Its certificate is good until {moment(end)}."
