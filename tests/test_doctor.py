@@ -502,7 +502,15 @@ async def test_a_failure_of_a_name_that_nobody_wants_any_more_is_left_out(sandbo
     assert of(await look(sandbox, state=tmp_path), f"name {SHOP}") == []
 
 
-async def test_a_delivery_that_fails_is_a_warning_while_its_target_is_there(sandbox, tmp_path):
+@pytest.mark.parametrize(
+    ("good_until", "level"),
+    [(None, BAD), (NOW - DAY, BAD), (NOW + DAY, WARNING)],
+    ids=["never", "over", "good"],
+)
+async def test_a_delivery_that_fails_is_told_as_status_tells_it_while_its_target_is_there(
+    sandbox, tmp_path, good_until, level
+):
+    """It is bad where what was delivered before, if anything, is over."""
     failed = DeliveryRecord(
         target="web",
         domain=NAME,
@@ -510,12 +518,13 @@ async def test_a_delivery_that_fails_is_a_warning_while_its_target_is_there(sand
         since=NOW,
         error="the hook\nended with 1",
         failures=2,
+        good_until=good_until,
     )
     with open_state_folder(tmp_path / "state") as journal:
         journal.remember_delivery(failed)
     web = TargetSettings(name="web", files=FilesSettings(directory=str(tmp_path)))
     findings = await look(sandbox, state=tmp_path / "state", targets=(web,))
-    expect(the(findings, "delivery web"), WARNING, f"{NAME}: the hook ended with 1")
+    expect(the(findings, "delivery web"), level, f"{NAME}: the hook ended with 1")
     assert of(await look(sandbox, state=tmp_path / "state"), "delivery web") == []
 
 

@@ -74,6 +74,7 @@ def test_what_is_wrong_with_the_running_service_is_told_whatever_the_settings_ar
     assert wiki["text"] == f"is no CertDomain of this node; those are {BOX}, {SHOP}"
     assert wiki["remedy"] == NotACertDomainError.remedy
     delivery = the(findings, "delivery /bin/false")
+    assert delivery["level"] == house.report("box").deliveries[0].level.value == "bad"  # it never succeeded
     assert f"{BOX}: " in delivery["text"]
     assert f"tscert-trio renew {BOX}" in delivery["remedy"]
 

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 from ..errors import NotACertDomainError
 from ..planning import wanted_names
 from ..serve_config import some_of
+from ..statistics import DeliveryStatistics
 from ..status import report as reports
+from ..status.judging import judge_delivery
 from ..status.words import moment
 from .finding import Finding, Level, bad, warning
 from .names import is_missing
@@ -48,7 +50,7 @@ def _of_service(report: StatusReport, survey: Survey) -> Iterator[Finding]:
         for delivery in domain.deliveries:
             if delivery.trouble is not None:
                 text = f"{domain.name}: {delivery.trouble.text}"
-                yield warning(f"delivery {delivery.target}", text, delivery.trouble.remedy)
+                yield Finding(delivery.level, f"delivery {delivery.target}", text, delivery.trouble.remedy)
 
 
 def _of_name(domain: DomainReport, report: StatusReport) -> Iterator[Finding]:
@@ -88,7 +90,8 @@ def _of_journal(memories: Memories, survey: Survey) -> Iterator[Finding]:
         if delivery.error is not None and delivery.target in targets:
             check = f"delivery {delivery.target}"
             text = f"{delivery.domain}: {delivery.error}"
-            yield warning(check, text, "put that right; it is tried again by itself")
+            level, _ = judge_delivery(DeliveryStatistics.of(delivery, delivery.state), survey.now)
+            yield Finding(level, check, text, "put that right; it is tried again by itself")
 
 
 def _failure(record: DomainRecord, survey: Survey, *, is_wanted: bool = True) -> Finding:
