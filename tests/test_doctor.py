@@ -534,6 +534,10 @@ async def test_a_delivery_that_fails_is_told_as_status_tells_it_while_its_target
 async def test_the_budget_is_told(sandbox, tmp_path):
     remember(tmp_path, record(leaf=leaf()))
     expect(the(await look(sandbox, state=tmp_path), "budget"), GOOD, "0 of 300 orders")
+
+
+async def test_where_no_limits_are_kept_that_is_told_once(sandbox, tmp_path):
+    remember(tmp_path, record(leaf=leaf()), account=AccountState(tailnets={SUFFIX: TailnetState()}))
     findings = await look(sandbox, state=tmp_path, ca_limits="none")
     expect(the(findings, "budget"), GOOD, "--ca-limits none")
 

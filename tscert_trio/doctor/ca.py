@@ -77,17 +77,17 @@ async def check_budget(survey: Survey) -> list[Finding]:
     if survey.memories is None:
         return []
     now, ledger = survey.now, Ledger(survey.settings.limits, survey.memories.account)
-    findings = [_limit(limit.name, limit, survey) for limit in limit_statistics(ledger, now)]
+    findings = [_limit(limit.name, limit) for limit in limit_statistics(ledger, now)]
+    if survey.settings.ca_limits == "none":
+        findings.append(good("budget", "no limits of the CA are kept (--ca-limits none)"))
     return [*findings, *_waiting(survey, ledger)]
 
 
-def _limit(name: str, limit: LimitStatistics, survey: Survey) -> Finding:
+def _limit(name: str, limit: LimitStatistics) -> Finding:
     if limit.is_exceeded:
         until = "" if limit.until is None else f"; the next order is made at {moment(limit.until)}"
         text = f"the CA says that there were too many {name} ({limit.scope}){until}"
         return warning("budget", text, "wait: asking earlier does not help")
-    if survey.settings.ca_limits == "none":
-        return good("budget", "no limits of the CA are kept (--ca-limits none)")
     return good("budget", f"{limit.used} of {limit.capacity} {name} are spent ({limit.scope})")
 
 
