@@ -151,3 +151,9 @@ def test_one_name_has_one_block_with_the_worst_level_and_all_that_is_to_do():
     first, *others = one_block_a_name(found)
     assert first == Finding(Level.BAD, "name a", "it waits. It failed", "wait; and repair it")
     assert others == found[1:3]
+
+
+def test_what_is_to_do_is_said_once_and_in_one_sentence():
+    said = ["See to it.", None, "Wait: it passes. https://example.com/", "See to it."]
+    (block,) = one_block_a_name([Finding(Level.BAD, "name a", "x", each) for each in said])
+    assert block.remedy == "See to it; and wait: it passes. https://example.com/"
