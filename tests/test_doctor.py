@@ -533,7 +533,14 @@ async def test_a_delivery_that_fails_is_told_as_status_tells_it_while_its_target
 
 async def test_the_budget_is_told(sandbox, tmp_path):
     remember(tmp_path, record(leaf=leaf()))
-    expect(the(await look(sandbox, state=tmp_path), "budget"), GOOD, "0 of 300 orders")
+    expect(
+        the(await look(sandbox, state=tmp_path), "budget"),
+        GOOD,
+        "300 of 300 orders in three hours are left now",
+    )
+    spent = AccountState(orders_full_at=NOW + timedelta(minutes=6, seconds=30))
+    remember(tmp_path, record(leaf=leaf()), account=spent)  # of which one comes back in 36 seconds
+    expect(the(await look(sandbox, state=tmp_path), "budget"), GOOD, "289 of 300 orders")
 
 
 async def test_where_no_limits_are_kept_that_is_told_once(sandbox, tmp_path):
@@ -548,7 +555,7 @@ async def test_a_limit_that_is_passed_and_who_waits_for_it_is_told(sandbox, tmp_
     findings = await look(sandbox, state=tmp_path)
     limits = of(findings, "budget")
     assert [finding.level for finding in limits] == [GOOD, WARNING]
-    expect(limits[1], WARNING, "too many new names in a week", SUFFIX, "wait")
+    expect(limits[1], WARNING, "too many new names in a week", SUFFIX, RateLimitedError.remedy)
     expect(the(findings, f"name {NAME}"), WARNING, "the limit on new names of the tailnet, until 2026-11-2")
 
 
@@ -557,6 +564,7 @@ async def test_a_name_that_the_ca_holds_is_told_until_when(sandbox, tmp_path):
     remember(tmp_path, record(error=limited, failures=1, ended_at=NOW, hold_until=NOW + 2 * DAY))
     finding = the(await look(sandbox, state=tmp_path), f"name {NAME}")
     expect(finding, BAD, "too many", "Retry-After", moment(NOW + 2 * DAY))
+    assert finding.remedy == RateLimitedError.remedy  # once
 
 
 # CA and clock

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..ari import LETS_ENCRYPT_DIRECTORY
 from ..clock import describe_duration
-from ..errors import RenewalInfoError
+from ..errors import RateLimitedError, RenewalInfoError
 from ..planning import wanted_names
 from ..schedule import Ledger
 from ..statistics import limit_statistics
@@ -77,18 +77,19 @@ async def check_budget(survey: Survey) -> list[Finding]:
     if survey.memories is None:
         return []
     now, ledger = survey.now, Ledger(survey.settings.limits, survey.memories.account)
-    findings = [_limit(limit.name, limit) for limit in limit_statistics(ledger, now)]
+    findings = [_limit(limit) for limit in limit_statistics(ledger, now)]
     if survey.settings.ca_limits == "none":
         findings.append(good("budget", "no limits of the CA are kept (--ca-limits none)"))
     return [*findings, *_waiting(survey, ledger)]
 
 
-def _limit(name: str, limit: LimitStatistics) -> Finding:
+def _limit(limit: LimitStatistics) -> Finding:
     if limit.is_exceeded:
         until = "" if limit.until is None else f"; the next order is made at {moment(limit.until)}"
-        text = f"the CA says that there were too many {name} ({limit.scope}){until}"
-        return warning("budget", text, "wait: asking earlier does not help")
-    return good("budget", f"{limit.used} of {limit.capacity} {name} are spent ({limit.scope})")
+        text = f"the CA says that there were too many {limit.name} ({limit.scope}){until}"
+        return warning("budget", text, RateLimitedError.remedy)
+    left = f"{limit.capacity - limit.used} of {limit.capacity} {limit.name} are left now"
+    return good("budget", f"{left}, as far as this machine knows ({limit.scope})")
 
 
 def _waiting(survey: Survey, ledger: Ledger) -> Iterator[Finding]:
@@ -100,4 +101,4 @@ def _waiting(survey: Survey, ledger: Ledger) -> Iterator[Finding]:
         at, reason = ledger.ready_at(record, survey.now)
         if reason is not None:
             text = f"a new certificate waits for {reason}, until {moment(at)}"
-            yield warning(f"name {record.domain}", text, "wait: asking earlier does not help")
+            yield warning(f"name {record.domain}", text, RateLimitedError.remedy)
