@@ -576,12 +576,35 @@ async def test_a_ca_that_answers_is_good_and_so_is_a_clock_like_its(sandbox):
     expect(the(findings, "clock"), GOOD, "agrees")
 
 
-@pytest.mark.parametrize("trouble", ["set_ca_away", "set_egress_shut"])
-async def test_a_ca_that_is_out_of_reach_is_bad(sandbox, trouble):
-    getattr(sandbox, trouble)()
+async def test_a_ca_that_is_out_of_reach_is_bad(sandbox):
+    sandbox.set_egress_shut()
     findings = await look(sandbox, ca=True)
-    expect(the(findings, "CA"), BAD, "cannot be asked", f"curl -sS {sandbox.directory_url}")
+    expect(the(findings, "CA"), BAD, "cannot be asked", f"curl -sS {sandbox.directory_url}", "firewall")
     expect(the(findings, "clock"), GOOD, "none to compare")
+
+
+async def test_a_ca_that_has_trouble_of_its_own_is_no_matter_of_the_network(sandbox):
+    sandbox.set_ca_away()
+    finding = the(await look(sandbox, ca=True), "CA")
+    expect(finding, BAD, "can be reached, and has trouble of its own", "HTTP status 503", "its log")
+    assert "firewall" not in finding.remedy
+    assert "tailscaled" not in finding.text
+
+
+@pytest.mark.parametrize(
+    ("status", "parts"),
+    [
+        (500, ["trouble of its own", errors.CATroubleError.remedy]),
+        (429, ["asked too often", RateLimitedError.remedy]),
+        (404, ["nonsense", "HTTP status 404", "--ca-directory"]),
+    ],
+)
+async def test_what_lets_encrypt_answers_instead_of_its_directory_is_told(sandbox, status, parts):
+    transport = httpx.MockTransport(lambda _request: httpx.Response(status))
+    source = RenewalInfoClient(transport=transport)
+    settings = Settings(socket=sandbox.socket_path)
+    findings = await examine(settings, environ={}, clock=at_noon, renewal_info=source)
+    expect(the(findings, "CA"), BAD, *parts)
 
 
 async def test_a_ca_that_hangs_takes_its_time_only(autojump_clock, sandbox):

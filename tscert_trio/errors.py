@@ -150,11 +150,13 @@ class RenewalInfoError(TscertError):
 
     Attributes:
         is_out_of_reach: whether the CA as a whole cannot be asked, rather than about this certificate.
+        status: the HTTP status where that was the trouble; ``None`` where there was no answer, or it was 200.
     """
 
-    def __init__(self, text: str, *, is_out_of_reach: bool = False) -> None:
+    def __init__(self, text: str, *, is_out_of_reach: bool = False, status: int | None = None) -> None:
         super().__init__(text)
         self.is_out_of_reach = is_out_of_reach
+        self.status = status
 
 
 class LocalAPIError(TscertError):

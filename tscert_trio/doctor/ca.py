@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..ari import LETS_ENCRYPT_DIRECTORY
 from ..clock import describe_duration
-from ..errors import RateLimitedError, RenewalInfoError
+from ..errors import CATroubleError, RateLimitedError, RenewalInfoError
 from ..planning import wanted_names
 from ..schedule import Ledger
 from ..statistics import limit_statistics
@@ -27,6 +27,7 @@ __all__ = ["check_budget", "check_ca", "check_clock"]
 
 _EARLIEST = datetime(2026, 1, 1, tzinfo=UTC)  # this program is no older
 _A_LITTLE, _MUCH = timedelta(minutes=1), timedelta(minutes=10)
+_TOO_MANY = 429
 _SET_CLOCK = "timedatectl set-ntp true"
 
 
@@ -41,15 +42,27 @@ def check_ca(survey: Survey, look: DirectoryLook | RenewalInfoError | None) -> l
     if look is None:
         return [good("CA", "is not asked when to renew (--no-ari)")]
     if isinstance(look, RenewalInfoError):
-        text = f"cannot be asked: {look}; most likely tailscaled cannot reach it either"
-        if not look.is_out_of_reach:
-            text = f"answers with nonsense: {look}"
-        remedy = f"curl -sS {url}; if that fails, look at DNS, firewall and proxy, or at --ca-directory"
-        return [bad("CA", text, remedy)]
+        return [_no_directory(look, url)]
     if not look.offers_renewal_info:
         text = f"{url} answers, and offers no renewal information: names are renewed at 2/3 of their life"
         return [warning("CA", text, "--no-ari, if that is as it should be")]
     return [good("CA", f"{url} answers, and can be asked when to renew")]
+
+
+def _no_directory(trouble: RenewalInfoError, url: str) -> Finding:
+    """Return why the CA's directory cannot be had; one that answers is no matter of the network."""
+    if trouble.is_out_of_reach and trouble.status is None:
+        text = f"cannot be asked: {trouble}; most likely tailscaled cannot reach it either"
+        remedy = f"curl -sS {url}; if that fails, look at DNS, firewall and proxy, or at --ca-directory"
+        return bad("CA", text, remedy)
+    if not trouble.is_out_of_reach:
+        return bad("CA", f"answers with nonsense: {trouble}", f"curl -sS {url}; is --ca-directory right?")
+    if trouble.status == _TOO_MANY:
+        return bad("CA", f"answers that it is asked too often: {trouble}", RateLimitedError.remedy)
+    remedy = CATroubleError.remedy
+    if url != LETS_ENCRYPT_DIRECTORY:
+        remedy = "most likely it passes by itself; if not, look at the CA: its log, and what stands before it"
+    return bad("CA", f"can be reached, and has trouble of its own: {trouble}", remedy)
 
 
 def check_clock(survey: Survey, look: DirectoryLook | RenewalInfoError | None) -> list[Finding]:
