@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from house import open_house, tailnet_name
+from statuses import cert, domain, statistics
 
 from tscert_trio.delivery_record import DeliveryRecord
 from tscert_trio.doctor import Finding, Level, examine
@@ -13,7 +14,9 @@ from tscert_trio.errors import ControlError, NoStatusServiceError, NotACertDomai
 from tscert_trio.journal import open_state_folder
 from tscert_trio.sandbox import open_sandbox
 from tscert_trio.schedule import AccountState, DomainRecord
-from tscert_trio.settings import Settings
+from tscert_trio.settings import MEMORY, Settings
+from tscert_trio.status.making import make_report
+from tscert_trio.survey import RunningService
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 BOX, SHOP, MAIL, WIKI = map(tailnet_name, ("box", "shop", "mail", "wiki"))
@@ -107,9 +110,21 @@ async def test_a_service_that_may_not_be_asked_leaves_it_open_and_says_so(sandbo
     assert first == Finding(Level.WARNING, "settings", text, "Run it with sudo.")
 
 
-def record(domain, error):
+async def test_the_own_name_of_a_node_that_is_logged_out_tells_no_settings_apart(sandbox, tmp_path):
+    """The service has it from before, and here nobody knows it any more."""
+    report = make_report(statistics(domain(BOX, leaf=cert(domain=BOX))), NOW)
+    running = RunningService(report=report, socket=tmp_path / "status", process=1)
+    sandbox.logout()
+    for own, count in ((True, 0), (False, 1)):
+        settings = {"state": MEMORY, "self_name": own}
+        findings = await look(running=running, socket=sandbox.socket_path, **settings)
+        told = [each for each in findings if each.check == "settings"]
+        assert len(told) == count, told
+
+
+def record(name, error):
     since = NOW - timedelta(days=1)
-    return DomainRecord(domain=domain, wanted_since=since, error=error, failures=1, ended_at=NOW)
+    return DomainRecord(domain=name, wanted_since=since, error=error, failures=1, ended_at=NOW)
 
 
 async def test_a_name_of_which_it_is_not_known_whether_it_is_wanted_is_no_more_than_a_warning(tmp_path):
