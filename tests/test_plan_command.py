@@ -21,6 +21,7 @@ from tscert_trio.survey import take_survey
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
 NAME, SHOP, NEW = "box.tail1234.ts.net", "shop.tail1234.ts.net", "new.tail1234.ts.net"
+ORDERED = "would be ordered now, unless tailscaled has one: becomes public"
 BOTH = {
     "TCP": {"443": {"HTTPS": True}},
     "Web": {f"{NAME}:443": {}},
@@ -80,8 +81,8 @@ async def test_a_name_from_a_file_names_the_file(sandbox, tmp_path):
 
 async def test_a_new_cert_domain_would_be_ordered_and_another_name_waits(sandbox):
     assert await fates(sandbox, domains=(NAME, f"*.{NAME}", NEW)) == {
-        NAME: (Fate.ORDERED, "would be ordered now: becomes public"),
-        f"*.{NAME}": (Fate.ORDERED, "would be ordered now: becomes public"),
+        NAME: (Fate.ORDERED, ORDERED),
+        f"*.{NAME}": (Fate.ORDERED, ORDERED),
         NEW: (Fate.WAITS, "waits: not a CertDomain; becomes public once it is one"),
     }
 
@@ -104,7 +105,7 @@ async def test_it_reads_the_journal_of_a_service_that_runs(sandbox, tmp_path):
 
 async def test_filters_are_told_with_the_pattern(sandbox):
     assert await fates(sandbox, domains=(NAME, SHOP), exclude=("x*", "shop.*"), only=("*",)) == {
-        NAME: (Fate.ORDERED, "would be ordered now: becomes public"),
+        NAME: (Fate.ORDERED, ORDERED),
         SHOP: (Fate.FILTERED, "left out by --not shop.*"),
     }
     only = await fates(sandbox, domains=(NAME, SHOP), only=("box.*", "y*"))
@@ -142,7 +143,7 @@ async def test_the_command_prints_a_table_and_a_sentence(sandbox):
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout.splitlines() == [
         "NAME                  FROM                           WHAT HAPPENS",
-        "box.tail1234.ts.net   serve config, the node itself  would be ordered now: becomes public",
+        f"box.tail1234.ts.net   serve config, the node itself  {ORDERED}",
         "new.tail1234.ts.net   DOMAIN                         "
         "waits: not a CertDomain; becomes public once it is one",
         "shop.tail1234.ts.net  serve config, svc:shop         left out by --not shop.*",
@@ -170,7 +171,7 @@ async def test_json_is_for_programs(sandbox):
                 "name": NAME,
                 "sources": ["--self", "DOMAIN"],
                 "fate": "ordered",
-                "text": "would be ordered now: becomes public",
+                "text": ORDERED,
             }
         ],
         "unknown": [],

@@ -44,7 +44,7 @@ class Fate(enum.Enum):
     """What happens to a name."""
 
     ORDERED = "ordered"
-    """Now: it becomes public."""
+    """Now, unless tailscaled has a certificate already, which only an order could tell: it becomes public."""
     PUBLIC = "public"
     """It is already."""
     WAITS = "waits"
@@ -146,7 +146,7 @@ def _fate_of_new(domain: str, cert_domains: frozenset[str] | None) -> tuple[Fate
         return Fate.UNKNOWN, "tailscaled does not tell whether it is a CertDomain"
     if not is_cert_domain(domain, cert_domains):
         return Fate.WAITS, "waits: not a CertDomain; becomes public once it is one"
-    return Fate.ORDERED, "would be ordered now: becomes public"
+    return Fate.ORDERED, "would be ordered now, unless tailscaled has one: becomes public"
 
 
 def _why_filtered(domain: str, settings: Settings) -> str | None:
