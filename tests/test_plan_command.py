@@ -148,7 +148,8 @@ async def test_the_command_prints_a_table_and_a_sentence(sandbox):
         "waits: not a CertDomain; becomes public once it is one",
         "shop.tail1234.ts.net  serve config, svc:shop         left out by --not shop.*",
         "Without a state folder it is not known which names are public already.",
-        "1 name would become public now, for ever, 1 name once the tailnet allows it; nothing was ordered.",
+        "1 name would become public now, for ever, and 1 more once the tailnet allows it; "
+        "nothing was ordered.",
     ]
     assert sandbox.orders == []
 
@@ -182,7 +183,9 @@ async def test_without_tailscaled_it_says_what_it_does_not_know_and_ends_with_1(
     ended = await run_command("--socket", tmp_path / "nowhere", NAME)
     assert (ended.returncode, ended.stderr) == (1, "")
     assert "This cannot be known: what tailscaled would tell" in ended.stdout
-    assert ended.stdout.splitlines()[-1] == "1 name perhaps; nothing was ordered."
+    assert ended.stdout.splitlines()[-1] == (
+        "Of the names that are known 1 would become public if the tailnet allows it; nothing was ordered."
+    )
     ended = await run_command("--socket", tmp_path / "nowhere", "--json")
     assert len(json.loads(ended.stdout)["unknown"]) == 1
 
@@ -202,6 +205,30 @@ async def test_the_own_name_of_a_node_that_is_logged_out_is_not_known(sandbox):
     ended = await run_command("--socket", sandbox.socket_path, "--self")
     assert ended.returncode == 1
     assert "the node's own name, since tailscaled is logged out" in ended.stdout
+
+
+@pytest.mark.parametrize("trouble", ["logged out", "no serve config"])
+async def test_where_names_are_not_known_it_does_not_say_that_none_would_become_public(
+    sandbox, tmp_path, trouble
+):
+    remember(tmp_path, NAME, datetime.now(UTC))
+    if trouble == "logged out":
+        sandbox.logout()
+    else:
+        sandbox.add_fault(Fault.answer(500, "no config", endpoint="serve-config"))
+    ended = await run_command("--socket", sandbox.socket_path, "--state", tmp_path, "--self", NAME)
+    assert ended.returncode == 1
+    assert "This cannot be known: " in ended.stdout
+    assert ended.stdout.splitlines()[-1] == (
+        "Of the names that are known none would become public that is not; nothing was ordered."
+    )
+
+
+async def test_names_that_wait_are_told_in_a_sentence_of_their_own(sandbox):
+    ended = await run_command("--socket", sandbox.socket_path, NEW)
+    assert ended.stdout.splitlines()[-1] == (
+        "1 name would become public once the tailnet allows it; nothing was ordered."
+    )
 
 
 async def test_settings_that_make_no_sense_are_status_2():
