@@ -10,6 +10,7 @@ from statuses import cert, domain, statistics
 from tscert_trio.delivery_record import DeliveryRecord
 from tscert_trio.doctor import Finding, Level, examine
 from tscert_trio.doctor.finding import one_block_a_name
+from tscert_trio.doctor.names import UNLISTED_REMEDY
 from tscert_trio.errors import ControlError, NoStatusServiceError, NotACertDomainError
 from tscert_trio.journal import open_state_folder
 from tscert_trio.sandbox import open_sandbox
@@ -75,7 +76,7 @@ def test_what_is_wrong_with_the_running_service_is_told_whatever_the_settings_ar
     wiki = the(findings, f"name {WIKI}")
     assert wiki["level"] == "bad"
     assert wiki["text"] == f"is no CertDomain of this node; those are {BOX}, {SHOP}"
-    assert wiki["remedy"] == NotACertDomainError.remedy
+    assert wiki["remedy"] == UNLISTED_REMEDY
     delivery = the(findings, "delivery /bin/false")
     assert delivery["level"] == house.report("box").deliveries[0].level.value == "bad"  # it never succeeded
     assert f"{BOX}: " in delivery["text"]
@@ -85,7 +86,7 @@ def test_what_is_wrong_with_the_running_service_is_told_whatever_the_settings_ar
 def test_a_name_that_is_no_certdomain_is_told_once_and_its_cure_before_its_end(house):
     finding = the(with_its_own(house, BOX, WIKI), f"name {WIKI}")
     cure, end = finding["remedy"].split(" Or, if it is not wanted, ")
-    assert cure == NotACertDomainError.remedy
+    assert cure == UNLISTED_REMEDY
     assert end == f"leave it out (DOMAIN): --not {WIKI}"
 
 
@@ -143,6 +144,33 @@ async def test_a_name_that_the_service_was_told_to_forget_is_left_out(tmp_path):
         journal.note_wanted({BOX})
     findings = await look(socket=tmp_path / "s", domains=(BOX,), state=tmp_path / "state")
     assert [each for each in findings if each.check == f"name {MAIL}"] == []
+
+
+@pytest.mark.parametrize(
+    ("trouble", "remedy"),
+    [
+        ("logout", "tailscale up"),
+        ("no names", "enable HTTPS Certificates at https://login.tailscale.com/admin/dns"),
+        ("stop", "put tailscaled right first"),
+    ],
+)
+async def test_what_a_name_that_failed_as_no_certdomain_needs_is_told_as_exactly_as_is_known(
+    sandbox, tmp_path, trouble, remedy
+):
+    """What status says besides is that the doctor tells."""
+    with open_state_folder(tmp_path / "state") as journal:
+        journal.note_look(record(BOX, NotACertDomainError("no")), NOW, None, AccountState())
+    if trouble == "stop":
+        await sandbox.stop()
+    elif trouble == "logout":
+        sandbox.logout()
+    else:
+        sandbox.set_cert_domains([])
+    findings = await look(socket=sandbox.socket_path, domains=(BOX,), state=tmp_path / "state")
+    (box,) = (each for each in findings if each.check == f"name {BOX}")
+    assert box.remedy.startswith(remedy)
+    assert "doctor" not in box.remedy
+    assert NotACertDomainError.remedy.endswith("; tscert-trio doctor tells which of these it is.")
 
 
 async def test_a_missing_name_that_failed_and_waits_has_one_block(sandbox, tmp_path):

@@ -212,7 +212,7 @@ class NotACertDomainError(LocalAPIError):
     meaning = "The tailnet does not let this node have a certificate for this name."
     remedy = (
         "Check the spelling, enable HTTPS on the admin console's DNS page, and see that the service "
-        "is advertised by this node and approved."
+        "is advertised by this node and approved; tscert-trio doctor tells which of these it is."
     )
     passes_with_tailscaled = True
 

@@ -12,7 +12,7 @@ from ..status import report as reports
 from ..status.judging import judge_delivery
 from ..status.words import moment
 from .finding import Finding, Level, bad, warning
-from .names import is_missing
+from .names import UNLISTED_REMEDY, is_missing, remedy_of_unlisted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +45,7 @@ def _of_service(report: StatusReport, survey: Survey) -> Iterator[Finding]:
     for domain in report.domains:
         is_told = domain.name in wanted and is_missing(domain.name, survey)
         if not is_told and not (domain.trouble is not None and domain.trouble == of_all):
-            yield from _of_name(domain, report)
+            yield from _of_name(domain, report, survey)
     for domain in report.domains:
         for delivery in domain.deliveries:
             if delivery.trouble is not None:
@@ -53,24 +53,25 @@ def _of_service(report: StatusReport, survey: Survey) -> Iterator[Finding]:
                 yield Finding(delivery.level, f"delivery {delivery.target}", text, delivery.trouble.remedy)
 
 
-def _of_name(domain: DomainReport, report: StatusReport) -> Iterator[Finding]:
+def _of_name(domain: DomainReport, report: StatusReport, survey: Survey) -> Iterator[Finding]:
     check, trouble = f"name {domain.name}", domain.trouble
     if trouble is None:
         is_of_delivery = any(each.trouble is not None for each in domain.deliveries)
         if domain.level.rank >= reports.Level.WARNING.rank and not is_of_delivery:
             yield warning(check, domain.summary)
         return
-    text = f"{trouble.text.rstrip('.')}. {trouble.meaning}"
-    tailscaled = report.tailscaled
-    if trouble.kind == NotACertDomainError.__name__ and tailscaled is not None and tailscaled.cert_domains:
-        text = f"is no CertDomain of this node; those are {some_of(tailscaled.cert_domains, 5)}"
+    text, remedy = f"{trouble.text.rstrip('.')}. {trouble.meaning}", trouble.remedy
+    if trouble.kind == NotACertDomainError.__name__:
+        remedy = remedy_of_unlisted(survey)
+        if report.tailscaled is not None and (listed := report.tailscaled.cert_domains):
+            text, remedy = f"is no CertDomain of this node; those are {some_of(listed, 5)}", UNLISTED_REMEDY
     level = Level.BAD
     if domain.is_ready and domain.certificate is not None:
         level, text = (
             Level.WARNING,
             f"{text.rstrip('.')}. {_good_until(domain.certificate.not_after)}",
         )
-    yield Finding(level, check, text, trouble.remedy)
+    yield Finding(level, check, text, remedy)
 
 
 def _of_journal(memories: Memories, survey: Survey) -> Iterator[Finding]:
@@ -111,7 +112,8 @@ def _failure(record: DomainRecord, survey: Survey, *, is_wanted: bool = True) ->
     if not is_wanted:
         text += " Whether it is still wanted is not known, since the serve config is not."
     level = Level.BAD if is_wanted and not is_good else Level.WARNING
-    return Finding(level, f"name {record.domain}", text, error.remedy)
+    remedy = remedy_of_unlisted(survey) if isinstance(error, NotACertDomainError) else error.remedy
+    return Finding(level, f"name {record.domain}", text, remedy)
 
 
 def _good_until(end: datetime) -> str:
