@@ -168,7 +168,9 @@ async def test_a_socket_that_may_not_be_asked_is_told_with_who_may(sandbox):
 
 async def test_a_tailscaled_that_hangs_is_told(autojump_clock, sandbox):
     sandbox.add_fault(Fault.hang(endpoint="status"))
-    expect(the(await look(sandbox), "tailscaled"), BAD, "hangs")
+    finding = the(await look(sandbox), "tailscaled")
+    expect(finding, BAD, "no answer within 10s", "tailscaled hangs")
+    assert "waits for the CA" not in finding.text
 
 
 @pytest.mark.parametrize(
