@@ -25,6 +25,7 @@ from tscert_trio.sandbox import Fault, open_sandbox
 from tscert_trio.sandbox.versions import VERSIONS
 from tscert_trio.schedule import AccountState, DomainRecord, TailnetState
 from tscert_trio.settings import Settings
+from tscert_trio.status.words import moment
 from tscert_trio.target_settings import (
     FileSettings,
     FilesSettings,
@@ -167,7 +168,9 @@ async def test_a_socket_that_may_not_be_asked_is_told_with_who_may(sandbox):
 
 async def test_a_tailscaled_that_hangs_is_told(autojump_clock, sandbox):
     sandbox.add_fault(Fault.hang(endpoint="status"))
-    expect(the(await look(sandbox), "tailscaled"), BAD, "hangs")
+    finding = the(await look(sandbox), "tailscaled")
+    expect(finding, BAD, "no answer within 10s", "tailscaled hangs")
+    assert "waits for the CA" not in finding.text
 
 
 @pytest.mark.parametrize(
@@ -489,7 +492,11 @@ async def test_a_known_stuck_text_has_its_meaning_and_remedy(sandbox, tmp_path, 
 
 async def test_a_failure_with_a_good_certificate_is_a_warning_until_when(sandbox, tmp_path):
     remember(tmp_path, record(leaf=leaf(), error=errors.ControlError("away"), failures=1, ended_at=NOW))
-    expect(the(await look(sandbox, state=tmp_path), f"name {NAME}"), WARNING, "good until 2027-02-12")
+    expect(
+        the(await look(sandbox, state=tmp_path), f"name {NAME}"),
+        WARNING,
+        f"good until {moment(NOW + 80 * DAY)}",
+    )
 
 
 async def test_a_failure_of_a_name_that_nobody_wants_any_more_is_left_out(sandbox, tmp_path):
@@ -497,7 +504,15 @@ async def test_a_failure_of_a_name_that_nobody_wants_any_more_is_left_out(sandbo
     assert of(await look(sandbox, state=tmp_path), f"name {SHOP}") == []
 
 
-async def test_a_delivery_that_fails_is_a_warning_while_its_target_is_there(sandbox, tmp_path):
+@pytest.mark.parametrize(
+    ("good_until", "level"),
+    [(None, BAD), (NOW - DAY, BAD), (NOW + DAY, WARNING)],
+    ids=["never", "over", "good"],
+)
+async def test_a_delivery_that_fails_is_told_as_status_tells_it_while_its_target_is_there(
+    sandbox, tmp_path, good_until, level
+):
+    """It is bad where what was delivered before, if anything, is over."""
     failed = DeliveryRecord(
         target="web",
         domain=NAME,
@@ -505,12 +520,13 @@ async def test_a_delivery_that_fails_is_a_warning_while_its_target_is_there(sand
         since=NOW,
         error="the hook\nended with 1",
         failures=2,
+        good_until=good_until,
     )
     with open_state_folder(tmp_path / "state") as journal:
         journal.remember_delivery(failed)
     web = TargetSettings(name="web", files=FilesSettings(directory=str(tmp_path)))
     findings = await look(sandbox, state=tmp_path / "state", targets=(web,))
-    expect(the(findings, "delivery web"), WARNING, f"{NAME}: the hook ended with 1")
+    expect(the(findings, "delivery web"), level, f"{NAME}: the hook ended with 1")
     assert of(await look(sandbox, state=tmp_path / "state"), "delivery web") == []
 
 
@@ -519,7 +535,18 @@ async def test_a_delivery_that_fails_is_a_warning_while_its_target_is_there(sand
 
 async def test_the_budget_is_told(sandbox, tmp_path):
     remember(tmp_path, record(leaf=leaf()))
-    expect(the(await look(sandbox, state=tmp_path), "budget"), GOOD, "0 of 300 orders")
+    expect(
+        the(await look(sandbox, state=tmp_path), "budget"),
+        GOOD,
+        "300 of 300 orders in three hours are left now",
+    )
+    spent = AccountState(orders_full_at=NOW + timedelta(minutes=6, seconds=30))
+    remember(tmp_path, record(leaf=leaf()), account=spent)  # of which one comes back in 36 seconds
+    expect(the(await look(sandbox, state=tmp_path), "budget"), GOOD, "289 of 300 orders")
+
+
+async def test_where_no_limits_are_kept_that_is_told_once(sandbox, tmp_path):
+    remember(tmp_path, record(leaf=leaf()), account=AccountState(tailnets={SUFFIX: TailnetState()}))
     findings = await look(sandbox, state=tmp_path, ca_limits="none")
     expect(the(findings, "budget"), GOOD, "--ca-limits none")
 
@@ -530,7 +557,7 @@ async def test_a_limit_that_is_passed_and_who_waits_for_it_is_told(sandbox, tmp_
     findings = await look(sandbox, state=tmp_path)
     limits = of(findings, "budget")
     assert [finding.level for finding in limits] == [GOOD, WARNING]
-    expect(limits[1], WARNING, "too many new names in a week", SUFFIX, "wait")
+    expect(limits[1], WARNING, "too many new names in a week", SUFFIX, RateLimitedError.remedy)
     expect(the(findings, f"name {NAME}"), WARNING, "the limit on new names of the tailnet, until 2026-11-2")
 
 
@@ -538,7 +565,8 @@ async def test_a_name_that_the_ca_holds_is_told_until_when(sandbox, tmp_path):
     limited = RateLimitedError("too many", retry_after=2 * DAY, limit=RateLimit.CERTIFICATES_PER_NAME)
     remember(tmp_path, record(error=limited, failures=1, ended_at=NOW, hold_until=NOW + 2 * DAY))
     finding = the(await look(sandbox, state=tmp_path), f"name {NAME}")
-    expect(finding, BAD, "too many", "Retry-After", "2026-11-26 12:00 UTC")
+    expect(finding, BAD, "too many", "Retry-After", moment(NOW + 2 * DAY))
+    assert finding.remedy == RateLimitedError.remedy  # once
 
 
 # CA and clock
@@ -550,12 +578,35 @@ async def test_a_ca_that_answers_is_good_and_so_is_a_clock_like_its(sandbox):
     expect(the(findings, "clock"), GOOD, "agrees")
 
 
-@pytest.mark.parametrize("trouble", ["set_ca_away", "set_egress_shut"])
-async def test_a_ca_that_is_out_of_reach_is_bad(sandbox, trouble):
-    getattr(sandbox, trouble)()
+async def test_a_ca_that_is_out_of_reach_is_bad(sandbox):
+    sandbox.set_egress_shut()
     findings = await look(sandbox, ca=True)
-    expect(the(findings, "CA"), BAD, "cannot be asked", f"curl -sS {sandbox.directory_url}")
+    expect(the(findings, "CA"), BAD, "cannot be asked", f"curl -sS {sandbox.directory_url}", "firewall")
     expect(the(findings, "clock"), GOOD, "none to compare")
+
+
+async def test_a_ca_that_has_trouble_of_its_own_is_no_matter_of_the_network(sandbox):
+    sandbox.set_ca_away()
+    finding = the(await look(sandbox, ca=True), "CA")
+    expect(finding, BAD, "can be reached, and has trouble of its own", "HTTP status 503", "its log")
+    assert "firewall" not in finding.remedy
+    assert "tailscaled" not in finding.text
+
+
+@pytest.mark.parametrize(
+    ("status", "parts"),
+    [
+        (500, ["trouble of its own", errors.CATroubleError.remedy]),
+        (429, ["asked too often", RateLimitedError.remedy]),
+        (404, ["nonsense", "HTTP status 404", "--ca-directory"]),
+    ],
+)
+async def test_what_lets_encrypt_answers_instead_of_its_directory_is_told(sandbox, status, parts):
+    transport = httpx.MockTransport(lambda _request: httpx.Response(status))
+    source = RenewalInfoClient(transport=transport)
+    settings = Settings(socket=sandbox.socket_path)
+    findings = await examine(settings, environ={}, clock=at_noon, renewal_info=source)
+    expect(the(findings, "CA"), BAD, *parts)
 
 
 async def test_a_ca_that_hangs_takes_its_time_only(autojump_clock, sandbox):

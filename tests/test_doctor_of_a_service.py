@@ -5,15 +5,19 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from house import open_house, tailnet_name
+from statuses import cert, domain, statistics
 
 from tscert_trio.delivery_record import DeliveryRecord
 from tscert_trio.doctor import Finding, Level, examine
 from tscert_trio.doctor.finding import one_block_a_name
+from tscert_trio.doctor.names import UNLISTED_REMEDY
 from tscert_trio.errors import ControlError, NoStatusServiceError, NotACertDomainError
 from tscert_trio.journal import open_state_folder
 from tscert_trio.sandbox import open_sandbox
 from tscert_trio.schedule import AccountState, DomainRecord
-from tscert_trio.settings import Settings
+from tscert_trio.settings import MEMORY, Settings
+from tscert_trio.status.making import make_report
+from tscert_trio.survey import RunningService
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 BOX, SHOP, MAIL, WIKI = map(tailnet_name, ("box", "shop", "mail", "wiki"))
@@ -72,8 +76,9 @@ def test_what_is_wrong_with_the_running_service_is_told_whatever_the_settings_ar
     wiki = the(findings, f"name {WIKI}")
     assert wiki["level"] == "bad"
     assert wiki["text"] == f"is no CertDomain of this node; those are {BOX}, {SHOP}"
-    assert wiki["remedy"] == NotACertDomainError.remedy
+    assert wiki["remedy"] == UNLISTED_REMEDY
     delivery = the(findings, "delivery /bin/false")
+    assert delivery["level"] == house.report("box").deliveries[0].level.value == "bad"  # it never succeeded
     assert f"{BOX}: " in delivery["text"]
     assert f"tscert-trio renew {BOX}" in delivery["remedy"]
 
@@ -81,7 +86,7 @@ def test_what_is_wrong_with_the_running_service_is_told_whatever_the_settings_ar
 def test_a_name_that_is_no_certdomain_is_told_once_and_its_cure_before_its_end(house):
     finding = the(with_its_own(house, BOX, WIKI), f"name {WIKI}")
     cure, end = finding["remedy"].split(" Or, if it is not wanted, ")
-    assert cure == NotACertDomainError.remedy
+    assert cure == UNLISTED_REMEDY
     assert end == f"leave it out (DOMAIN): --not {WIKI}"
 
 
@@ -106,9 +111,21 @@ async def test_a_service_that_may_not_be_asked_leaves_it_open_and_says_so(sandbo
     assert first == Finding(Level.WARNING, "settings", text, "Run it with sudo.")
 
 
-def record(domain, error):
+async def test_the_own_name_of_a_node_that_is_logged_out_tells_no_settings_apart(sandbox, tmp_path):
+    """The service has it from before, and here nobody knows it any more."""
+    report = make_report(statistics(domain(BOX, leaf=cert(domain=BOX))), NOW)
+    running = RunningService(report=report, socket=tmp_path / "status", process=1)
+    sandbox.logout()
+    for own, count in ((True, 0), (False, 1)):
+        settings = {"state": MEMORY, "self_name": own}
+        findings = await look(running=running, socket=sandbox.socket_path, **settings)
+        told = [each for each in findings if each.check == "settings"]
+        assert len(told) == count, told
+
+
+def record(name, error):
     since = NOW - timedelta(days=1)
-    return DomainRecord(domain=domain, wanted_since=since, error=error, failures=1, ended_at=NOW)
+    return DomainRecord(domain=name, wanted_since=since, error=error, failures=1, ended_at=NOW)
 
 
 async def test_a_name_of_which_it_is_not_known_whether_it_is_wanted_is_no_more_than_a_warning(tmp_path):
@@ -127,6 +144,33 @@ async def test_a_name_that_the_service_was_told_to_forget_is_left_out(tmp_path):
         journal.note_wanted({BOX})
     findings = await look(socket=tmp_path / "s", domains=(BOX,), state=tmp_path / "state")
     assert [each for each in findings if each.check == f"name {MAIL}"] == []
+
+
+@pytest.mark.parametrize(
+    ("trouble", "remedy"),
+    [
+        ("logout", "tailscale up"),
+        ("no names", "enable HTTPS Certificates at https://login.tailscale.com/admin/dns"),
+        ("stop", "put tailscaled right first"),
+    ],
+)
+async def test_what_a_name_that_failed_as_no_certdomain_needs_is_told_as_exactly_as_is_known(
+    sandbox, tmp_path, trouble, remedy
+):
+    """What status says besides is that the doctor tells."""
+    with open_state_folder(tmp_path / "state") as journal:
+        journal.note_look(record(BOX, NotACertDomainError("no")), NOW, None, AccountState())
+    if trouble == "stop":
+        await sandbox.stop()
+    elif trouble == "logout":
+        sandbox.logout()
+    else:
+        sandbox.set_cert_domains([])
+    findings = await look(socket=sandbox.socket_path, domains=(BOX,), state=tmp_path / "state")
+    (box,) = (each for each in findings if each.check == f"name {BOX}")
+    assert box.remedy.startswith(remedy)
+    assert "doctor" not in box.remedy
+    assert NotACertDomainError.remedy.endswith("; tscert-trio doctor tells which of these it is.")
 
 
 async def test_a_missing_name_that_failed_and_waits_has_one_block(sandbox, tmp_path):
@@ -150,3 +194,9 @@ def test_one_name_has_one_block_with_the_worst_level_and_all_that_is_to_do():
     first, *others = one_block_a_name(found)
     assert first == Finding(Level.BAD, "name a", "it waits. It failed", "wait; and repair it")
     assert others == found[1:3]
+
+
+def test_what_is_to_do_is_said_once_and_in_one_sentence():
+    said = ["See to it.", None, "Wait: it passes. https://example.com/", "See to it."]
+    (block,) = one_block_a_name([Finding(Level.BAD, "name a", "x", each) for each in said])
+    assert block.remedy == "See to it; and wait: it passes. https://example.com/"

@@ -3,6 +3,7 @@
 import errno
 import json
 import logging
+import math
 import os
 import socket
 from datetime import UTC, datetime, timedelta
@@ -160,9 +161,30 @@ async def test_a_query_without_an_answer_ends_after_ten_seconds_and_the_grace(au
     async def handler(stream):
         await trio.sleep_forever()
 
-    with pytest.raises(LocalAPIError, match="no answer in time"):
+    with pytest.raises(LocalAPIError, match=r"no answer within 10s$"):
         await ask(handler, lambda client: client.status())
     assert trio.current_time() == 15
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said", "told"),
+    [(math.inf, b"context canceled", "no answer within 10s"), (3, b"context deadline exceeded", "deadline")],
+)
+@pytest.mark.parametrize("call", [LocalClient.status, LocalClient.prefs, LocalClient.serve_config])
+async def test_a_query_that_is_given_up_is_no_issuance_that_was(autojump_clock, call, seconds, said, told):
+    """Who is told to give up says "context canceled": our own doing."""
+
+    async def handler(stream):
+        await read_request(stream)
+        with trio.move_on_after(seconds):
+            assert await stream.receive_some() == b""  # half-closed
+        await stream.send_all(answer(500, said))
+
+    with pytest.raises(LocalAPIError, match=told) as caught:
+        await ask(handler, call)
+    assert not isinstance(caught.value, IssuanceTimeoutError)
+    assert "CA" not in caught.value.meaning
+    assert trio.current_time() == pytest.approx(min(seconds, 10))
 
 
 async def test_cancelling_a_call_closes_its_connection_at_once(autojump_clock):

@@ -21,6 +21,7 @@ from tscert_trio.survey import take_survey
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
 NAME, SHOP, NEW = "box.tail1234.ts.net", "shop.tail1234.ts.net", "new.tail1234.ts.net"
+ORDERED = "would be ordered now, unless tailscaled has one: becomes public"
 BOTH = {
     "TCP": {"443": {"HTTPS": True}},
     "Web": {f"{NAME}:443": {}},
@@ -80,8 +81,8 @@ async def test_a_name_from_a_file_names_the_file(sandbox, tmp_path):
 
 async def test_a_new_cert_domain_would_be_ordered_and_another_name_waits(sandbox):
     assert await fates(sandbox, domains=(NAME, f"*.{NAME}", NEW)) == {
-        NAME: (Fate.ORDERED, "would be ordered now: becomes public"),
-        f"*.{NAME}": (Fate.ORDERED, "would be ordered now: becomes public"),
+        NAME: (Fate.ORDERED, ORDERED),
+        f"*.{NAME}": (Fate.ORDERED, ORDERED),
         NEW: (Fate.WAITS, "waits: not a CertDomain; becomes public once it is one"),
     }
 
@@ -104,7 +105,7 @@ async def test_it_reads_the_journal_of_a_service_that_runs(sandbox, tmp_path):
 
 async def test_filters_are_told_with_the_pattern(sandbox):
     assert await fates(sandbox, domains=(NAME, SHOP), exclude=("x*", "shop.*"), only=("*",)) == {
-        NAME: (Fate.ORDERED, "would be ordered now: becomes public"),
+        NAME: (Fate.ORDERED, ORDERED),
         SHOP: (Fate.FILTERED, "left out by --not shop.*"),
     }
     only = await fates(sandbox, domains=(NAME, SHOP), only=("box.*", "y*"))
@@ -142,12 +143,13 @@ async def test_the_command_prints_a_table_and_a_sentence(sandbox):
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout.splitlines() == [
         "NAME                  FROM                           WHAT HAPPENS",
-        "box.tail1234.ts.net   serve config, the node itself  would be ordered now: becomes public",
+        f"box.tail1234.ts.net   serve config, the node itself  {ORDERED}",
         "new.tail1234.ts.net   DOMAIN                         "
         "waits: not a CertDomain; becomes public once it is one",
         "shop.tail1234.ts.net  serve config, svc:shop         left out by --not shop.*",
         "Without a state folder it is not known which names are public already.",
-        "1 name would become public now, for ever, 1 name once the tailnet allows it; nothing was ordered.",
+        "1 name would become public now, for ever, and 1 more once the tailnet allows it; "
+        "nothing was ordered.",
     ]
     assert sandbox.orders == []
 
@@ -170,7 +172,7 @@ async def test_json_is_for_programs(sandbox):
                 "name": NAME,
                 "sources": ["--self", "DOMAIN"],
                 "fate": "ordered",
-                "text": "would be ordered now: becomes public",
+                "text": ORDERED,
             }
         ],
         "unknown": [],
@@ -181,7 +183,9 @@ async def test_without_tailscaled_it_says_what_it_does_not_know_and_ends_with_1(
     ended = await run_command("--socket", tmp_path / "nowhere", NAME)
     assert (ended.returncode, ended.stderr) == (1, "")
     assert "This cannot be known: what tailscaled would tell" in ended.stdout
-    assert ended.stdout.splitlines()[-1] == "1 name perhaps; nothing was ordered."
+    assert ended.stdout.splitlines()[-1] == (
+        "Of the names that are known 1 would become public if the tailnet allows it; nothing was ordered."
+    )
     ended = await run_command("--socket", tmp_path / "nowhere", "--json")
     assert len(json.loads(ended.stdout)["unknown"]) == 1
 
@@ -201,6 +205,30 @@ async def test_the_own_name_of_a_node_that_is_logged_out_is_not_known(sandbox):
     ended = await run_command("--socket", sandbox.socket_path, "--self")
     assert ended.returncode == 1
     assert "the node's own name, since tailscaled is logged out" in ended.stdout
+
+
+@pytest.mark.parametrize("trouble", ["logged out", "no serve config"])
+async def test_where_names_are_not_known_it_does_not_say_that_none_would_become_public(
+    sandbox, tmp_path, trouble
+):
+    remember(tmp_path, NAME, datetime.now(UTC))
+    if trouble == "logged out":
+        sandbox.logout()
+    else:
+        sandbox.add_fault(Fault.answer(500, "no config", endpoint="serve-config"))
+    ended = await run_command("--socket", sandbox.socket_path, "--state", tmp_path, "--self", NAME)
+    assert ended.returncode == 1
+    assert "This cannot be known: " in ended.stdout
+    assert ended.stdout.splitlines()[-1] == (
+        "Of the names that are known none would become public that is not; nothing was ordered."
+    )
+
+
+async def test_names_that_wait_are_told_in_a_sentence_of_their_own(sandbox):
+    ended = await run_command("--socket", sandbox.socket_path, NEW)
+    assert ended.stdout.splitlines()[-1] == (
+        "1 name would become public once the tailnet allows it; nothing was ordered."
+    )
 
 
 async def test_settings_that_make_no_sense_are_status_2():

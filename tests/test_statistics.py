@@ -31,7 +31,17 @@ from tscert_trio import (
     open_cert_manager,
 )
 from tscert_trio.sandbox import Fault, open_sandbox
-from tscert_trio.schedule import DueReason, Mode, due_time
+from tscert_trio.schedule import (
+    LETS_ENCRYPT,
+    NO_LIMITS,
+    AccountState,
+    DueReason,
+    Ledger,
+    Mode,
+    TailnetState,
+    due_time,
+)
+from tscert_trio.statistics import limit_statistics
 
 DAY, HOUR, SECOND = 86400, 3600, timedelta(seconds=1)
 SAME_NAME = "the limit on certificates for the same name"
@@ -184,6 +194,19 @@ async def test_five_certificates_in_a_row_are_had_by_force_and_the_sixth_waits_f
         assert (tailnet.scope, tailnet.used, tailnet.capacity) == ("tail1234.ts.net", 1, 50)
         await trio.sleep(10 * DAY)
     assert [after_epoch(order.at) for order in sandbox.orders] == [0, 1, 2, 3, 4, 33.6 * HOUR]
+
+
+def test_limits_that_never_run_out_are_left_out_but_for_those_of_which_the_ca_says_that_they_are_reached():
+    """There are none of them to be shown, unless the CA has some all the same."""
+    account = AccountState(tailnets={"b.ts.net": TailnetState()})
+    assert [*limit_statistics(Ledger(NO_LIMITS, account), EPOCH)] == []
+    assert len([*limit_statistics(Ledger(LETS_ENCRYPT, account), EPOCH)]) == 2
+    account.hold_until = EPOCH + SECOND
+    account.tailnets["a.ts.net"] = TailnetState(is_exceeded=True, full_at=EPOCH + SECOND)
+    told = [*limit_statistics(Ledger(NO_LIMITS, account), EPOCH)]
+    assert [(each.scope, each.is_exceeded) for each in told] == [("this machine", True), ("a.ts.net", True)]
+    assert {each.until for each in told} == {EPOCH + SECOND}
+    assert [*limit_statistics(Ledger(NO_LIMITS, account), EPOCH + SECOND)] == []
 
 
 async def test_neither_wish_nor_force_brings_a_request_before_the_retry_after_is_over(

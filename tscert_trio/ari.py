@@ -160,7 +160,7 @@ class RenewalInfoClient:
         if response.status_code != 200:
             is_away = response.status_code == 429 or response.status_code >= 500
             text = f"{url}: HTTP status {response.status_code}"
-            raise RenewalInfoError(text, is_out_of_reach=is_away)
+            raise RenewalInfoError(text, is_out_of_reach=is_away, status=response.status_code)
         try:
             value = json.loads(response.content) if len(response.content) <= _BODY_BYTES else None
         except (ValueError, RecursionError):

@@ -150,11 +150,13 @@ class RenewalInfoError(TscertError):
 
     Attributes:
         is_out_of_reach: whether the CA as a whole cannot be asked, rather than about this certificate.
+        status: the HTTP status where that was the trouble; ``None`` where there was no answer, or it was 200.
     """
 
-    def __init__(self, text: str, *, is_out_of_reach: bool = False) -> None:
+    def __init__(self, text: str, *, is_out_of_reach: bool = False, status: int | None = None) -> None:
         super().__init__(text)
         self.is_out_of_reach = is_out_of_reach
+        self.status = status
 
 
 class LocalAPIError(TscertError):
@@ -210,7 +212,7 @@ class NotACertDomainError(LocalAPIError):
     meaning = "The tailnet does not let this node have a certificate for this name."
     remedy = (
         "Check the spelling, enable HTTPS on the admin console's DNS page, and see that the service "
-        "is advertised by this node and approved."
+        "is advertised by this node and approved; tscert-trio doctor tells which of these it is."
     )
     passes_with_tailscaled = True
 

@@ -18,7 +18,15 @@ if TYPE_CHECKING:
     from .settings import Settings
     from .survey import Survey
 
-__all__ = ["Fate", "PlannedName", "WantedName", "is_cert_domain", "plan_names", "wanted_names"]
+__all__ = [
+    "Fate",
+    "PlannedName",
+    "WantedName",
+    "are_all_known",
+    "is_cert_domain",
+    "plan_names",
+    "wanted_names",
+]
 
 
 @attrs.frozen(kw_only=True)
@@ -36,7 +44,7 @@ class Fate(enum.Enum):
     """What happens to a name."""
 
     ORDERED = "ordered"
-    """Now: it becomes public."""
+    """Now, unless tailscaled has a certificate already, which only an order could tell: it becomes public."""
     PUBLIC = "public"
     """It is already."""
     WAITS = "waits"
@@ -74,6 +82,12 @@ def wanted_names(survey: Survey) -> tuple[WantedName, ...]:
         WantedName(domain=domain, sources=tuple(found), services=tuple(services.get(domain, ())))
         for domain, found in sorted(sources.items())
     )
+
+
+def are_all_known(survey: Survey) -> bool:
+    """Return whether every source could be asked for its names; a node that is logged out has none."""
+    is_self_known = survey.status is not None and bool(survey.status.self_dns_name)
+    return survey.serve_config is not None and (is_self_known or not survey.settings.self_name)
 
 
 def is_cert_domain(domain: str, cert_domains: frozenset[str]) -> bool:
@@ -132,7 +146,7 @@ def _fate_of_new(domain: str, cert_domains: frozenset[str] | None) -> tuple[Fate
         return Fate.UNKNOWN, "tailscaled does not tell whether it is a CertDomain"
     if not is_cert_domain(domain, cert_domains):
         return Fate.WAITS, "waits: not a CertDomain; becomes public once it is one"
-    return Fate.ORDERED, "would be ordered now: becomes public"
+    return Fate.ORDERED, "would be ordered now, unless tailscaled has one: becomes public"
 
 
 def _why_filtered(domain: str, settings: Settings) -> str | None:

@@ -274,27 +274,32 @@ class CertManagerStatistics:
 
 
 def limit_statistics(ledger: Ledger, now: datetime) -> Iterator[LimitStatistics]:
-    """Yield how the limits stand that names share.
+    """Yield how the limits stand that names share; one that never runs out only while the CA says it has.
 
     Args:
         ledger: what was spent.
         now: the present time.
     """
     limits, account = ledger.limits, ledger.account
-    yield LimitStatistics(
-        name="orders in three hours",
-        scope="this machine",
-        used=limits.orders.used(account.orders_full_at, now),
-        capacity=limits.orders.capacity,
-        is_exceeded=account.hold_until is not None and account.hold_until > now,
-        until=account.hold_until,
-    )
-    for name, tailnet in sorted(account.tailnets.items()):
+    is_held = account.hold_until is not None and account.hold_until > now
+    if limits.orders.interval or is_held:
         yield LimitStatistics(
-            name="new names in a week",
-            scope=name,
-            used=limits.names_per_tailnet.used(tailnet.full_at, now),
-            capacity=limits.names_per_tailnet.capacity,
-            is_exceeded=tailnet.is_exceeded and tailnet.full_at > now,
-            until=limits.names_per_tailnet.ready_at(tailnet.full_at) if tailnet.is_exceeded else None,
+            name="orders in three hours",
+            scope="this machine",
+            used=limits.orders.used(account.orders_full_at, now),
+            capacity=limits.orders.capacity,
+            is_exceeded=is_held,
+            until=account.hold_until,
         )
+    names = limits.names_per_tailnet
+    for tailnet, state in sorted(account.tailnets.items()):
+        is_exceeded = state.is_exceeded and state.full_at > now
+        if names.interval or is_exceeded:
+            yield LimitStatistics(
+                name="new names in a week",
+                scope=tailnet,
+                used=names.used(state.full_at, now),
+                capacity=names.capacity,
+                is_exceeded=is_exceeded,
+                until=names.ready_at(state.full_at) if state.is_exceeded else None,
+            )

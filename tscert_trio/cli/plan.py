@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from ..planning import Fate, plan_names
+from ..planning import Fate, are_all_known, plan_names
 from ..settings import MEMORY, Settings
 from ..survey import take_survey
 from .arguments import add_run_options
@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 
 __all__ = ["add_arguments", "command"]
 
+_WHEN = (
+    (Fate.ORDERED, "now, for ever"),
+    (Fate.WAITS, "once the tailnet allows it"),
+    (Fate.UNKNOWN, "if the tailnet allows it"),
+)
+"""When names become public, by their fate."""
 _COLOURS = {Fate.ORDERED: "yellow", Fate.UNKNOWN: "yellow", Fate.PUBLIC: "green"}
 
 
@@ -47,7 +53,7 @@ def command(options: argparse.Namespace) -> int:
             print(f"This cannot be known: {line}.")
         if survey.settings.state == MEMORY:
             print("Without a state folder it is not known which names are public already.")
-        print(_summary(planned, is_complete=not unknown))
+        print(_summary(planned, is_complete=are_all_known(survey)))
     return int(bool(unknown))
 
 
@@ -89,17 +95,22 @@ def _print_table(planned: Sequence[PlannedName]) -> None:
 
 
 def _summary(planned: Sequence[PlannedName], *, is_complete: bool) -> str:
+    """Return what happens to all names in one sentence.
+
+    Args:
+        planned: the names that are known.
+        is_complete: whether there are no others.
+    """
     if not planned:
         return "No name wants a certificate." if is_complete else "No name that is known wants a certificate."
-    now, later, unknown = (
-        sum(name.fate is fate for name in planned) for fate in (Fate.ORDERED, Fate.WAITS, Fate.UNKNOWN)
-    )
-    parts = [f"{_names(now)} would become public now, for ever"] if now else []
-    if later:
-        parts.append(f"{_names(later)} once the tailnet allows it")
-    if unknown:
-        parts.append(f"{_names(unknown)} perhaps")
-    text = ", ".join(parts) or "No name would become public that is not"
+    counts = [(sum(name.fate is fate for name in planned), when) for fate, when in _WHEN]
+    found = [(count, when) for count, when in counts if count]
+    if not found:
+        who = "No name" if is_complete else "Of the names that are known none"
+        return f"{who} would become public that is not; nothing was ordered."
+    (count, when), *others = found
+    who = _names(count) if is_complete else f"Of the names that are known {count}"
+    text = ", and ".join([f"{who} would become public {when}", *(f"{n} more {then}" for n, then in others)])
     return f"{text}; nothing was ordered."
 
 

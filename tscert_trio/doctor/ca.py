@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from ..ari import LETS_ENCRYPT_DIRECTORY
 from ..clock import describe_duration
-from ..errors import RenewalInfoError
+from ..errors import CATroubleError, RateLimitedError, RenewalInfoError
 from ..planning import wanted_names
 from ..schedule import Ledger
 from ..statistics import limit_statistics
+from ..status.words import moment
 from .finding import bad, good, warning
 from .names import is_missing
 
@@ -26,6 +27,7 @@ __all__ = ["check_budget", "check_ca", "check_clock"]
 
 _EARLIEST = datetime(2026, 1, 1, tzinfo=UTC)  # this program is no older
 _A_LITTLE, _MUCH = timedelta(minutes=1), timedelta(minutes=10)
+_TOO_MANY = 429
 _SET_CLOCK = "timedatectl set-ntp true"
 
 
@@ -40,15 +42,27 @@ def check_ca(survey: Survey, look: DirectoryLook | RenewalInfoError | None) -> l
     if look is None:
         return [good("CA", "is not asked when to renew (--no-ari)")]
     if isinstance(look, RenewalInfoError):
-        text = f"cannot be asked: {look}; most likely tailscaled cannot reach it either"
-        if not look.is_out_of_reach:
-            text = f"answers with nonsense: {look}"
-        remedy = f"curl -sS {url}; if that fails, look at DNS, firewall and proxy, or at --ca-directory"
-        return [bad("CA", text, remedy)]
+        return [_no_directory(look, url)]
     if not look.offers_renewal_info:
         text = f"{url} answers, and offers no renewal information: names are renewed at 2/3 of their life"
         return [warning("CA", text, "--no-ari, if that is as it should be")]
     return [good("CA", f"{url} answers, and can be asked when to renew")]
+
+
+def _no_directory(trouble: RenewalInfoError, url: str) -> Finding:
+    """Return why the CA's directory cannot be had; one that answers is no matter of the network."""
+    if trouble.is_out_of_reach and trouble.status is None:
+        text = f"cannot be asked: {trouble}; most likely tailscaled cannot reach it either"
+        remedy = f"curl -sS {url}; if that fails, look at DNS, firewall and proxy, or at --ca-directory"
+        return bad("CA", text, remedy)
+    if not trouble.is_out_of_reach:
+        return bad("CA", f"answers with nonsense: {trouble}", f"curl -sS {url}; is --ca-directory right?")
+    if trouble.status == _TOO_MANY:
+        return bad("CA", f"answers that it is asked too often: {trouble}", RateLimitedError.remedy)
+    remedy = CATroubleError.remedy
+    if url != LETS_ENCRYPT_DIRECTORY:
+        remedy = "most likely it passes by itself; if not, look at the CA: its log, and what stands before it"
+    return bad("CA", f"can be reached, and has trouble of its own: {trouble}", remedy)
 
 
 def check_clock(survey: Survey, look: DirectoryLook | RenewalInfoError | None) -> list[Finding]:
@@ -76,18 +90,19 @@ async def check_budget(survey: Survey) -> list[Finding]:
     if survey.memories is None:
         return []
     now, ledger = survey.now, Ledger(survey.settings.limits, survey.memories.account)
-    findings = [_limit(limit.name, limit, survey) for limit in limit_statistics(ledger, now)]
+    findings = [_limit(limit) for limit in limit_statistics(ledger, now)]
+    if survey.settings.ca_limits == "none":
+        findings.append(good("budget", "no limits of the CA are kept (--ca-limits none)"))
     return [*findings, *_waiting(survey, ledger)]
 
 
-def _limit(name: str, limit: LimitStatistics, survey: Survey) -> Finding:
+def _limit(limit: LimitStatistics) -> Finding:
     if limit.is_exceeded:
-        until = "" if limit.until is None else f"; the next order is made at {limit.until:%Y-%m-%d %H:%M} UTC"
-        text = f"the CA says that there were too many {name} ({limit.scope}){until}"
-        return warning("budget", text, "wait: asking earlier does not help")
-    if survey.settings.ca_limits == "none":
-        return good("budget", "no limits of the CA are kept (--ca-limits none)")
-    return good("budget", f"{limit.used} of {limit.capacity} {name} are spent ({limit.scope})")
+        until = "" if limit.until is None else f"; the next order is made at {moment(limit.until)}"
+        text = f"the CA says that there were too many {limit.name} ({limit.scope}){until}"
+        return warning("budget", text, RateLimitedError.remedy)
+    left = f"{limit.capacity - limit.used} of {limit.capacity} {limit.name} are left now"
+    return good("budget", f"{left}, as far as this machine knows ({limit.scope})")
 
 
 def _waiting(survey: Survey, ledger: Ledger) -> Iterator[Finding]:
@@ -98,5 +113,5 @@ def _waiting(survey: Survey, ledger: Ledger) -> Iterator[Finding]:
             continue
         at, reason = ledger.ready_at(record, survey.now)
         if reason is not None:
-            text = f"a new certificate waits for {reason}, until {at:%Y-%m-%d %H:%M} UTC"
-            yield warning(f"name {record.domain}", text, "wait: asking earlier does not help")
+            text = f"a new certificate waits for {reason}, until {moment(at)}"
+            yield warning(f"name {record.domain}", text, RateLimitedError.remedy)

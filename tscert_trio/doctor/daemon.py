@@ -10,10 +10,11 @@ from .finding import bad, good, warning
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ..localapi import Status
     from ..survey import Survey
     from .finding import Finding
 
-__all__ = ["check_login", "check_release", "check_socket"]
+__all__ = ["check_login", "check_release", "check_socket", "remedy_of_no_names"]
 
 _DNS_PAGE = "https://login.tailscale.com/admin/dns"
 _REST = "; what only it can tell is left out here"
@@ -93,6 +94,14 @@ async def check_login(survey: Survey) -> list[Finding]:
         text = "is switched off for this tailnet: there are no CertDomains, so no name can have a certificate"
         findings.append(bad("HTTPS", text, f"enable HTTPS Certificates at {_DNS_PAGE}"))
     return findings
+
+
+def remedy_of_no_names(status: Status) -> str:
+    """Return what to do where a node has no CertDomains at all."""
+    if status.backend_state in _STATES:
+        return _STATES[status.backend_state][1]
+    what = "HTTPS Certificates" if status.magic_dns_enabled else "MagicDNS and HTTPS Certificates"
+    return f"enable {what} at {_DNS_PAGE}"
 
 
 def _why_unreachable(path: Path) -> tuple[str | None, str]:

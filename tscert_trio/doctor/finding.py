@@ -59,7 +59,15 @@ def one_block_a_name(findings: Sequence[Finding]) -> list[Finding]:
 
 def _both(first: Finding, second: Finding) -> Finding:
     text = f"{first.text.rstrip('.')}. {second.text[0].upper()}{second.text[1:]}"
-    remedies = dict.fromkeys(filter(None, (first.remedy, second.remedy)))
-    remedy = "; and ".join(each.rstrip(".") for each in remedies) or None
     level = max(first.level, second.level, key=lambda level: level.rank)
-    return Finding(level, first.check, text, remedy)
+    return Finding(level, first.check, text, _both_remedies(first.remedy, second.remedy))
+
+
+def _both_remedies(first: str | None, second: str | None) -> str | None:
+    if first is None or second is None:
+        return first or second
+    more = second.rstrip(".")
+    if more.lower() in first.lower():
+        return first
+    inner = more[:1].lower() + more[1:] if more[1:2].islower() else more  # not of TS_SOCKET=…
+    return f"{first.rstrip('.')}; and {inner}"

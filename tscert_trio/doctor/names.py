@@ -5,9 +5,9 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from ..errors import NotACertDomainError
 from ..planning import is_cert_domain, wanted_names
 from ..serve_config import some_of
+from .daemon import remedy_of_no_names
 from .finding import bad, good, warning
 
 if TYPE_CHECKING:
@@ -17,7 +17,13 @@ if TYPE_CHECKING:
     from ..survey import Survey
     from .finding import Finding
 
-__all__ = ["check_names", "is_missing"]
+__all__ = ["UNLISTED_REMEDY", "check_names", "is_missing", "remedy_of_unlisted"]
+
+UNLISTED_REMEDY = (
+    "Check the spelling; if it is the name of a Service, see that this node advertises that, and is approved "
+    "as its host."
+)
+"""What to do about a name that is no CertDomain while others are: HTTPS is enabled then."""
 
 _SERVICES_PAGE = "https://login.tailscale.com/admin/services"
 _DEADLOCK = (
@@ -62,6 +68,13 @@ async def check_names(survey: Survey) -> list[Finding]:
 def is_missing(domain: str, survey: Survey) -> bool:
     """Return whether a name is known to be no CertDomain, while there are others: its check tells why."""
     return bool(survey.cert_domains) and not is_cert_domain(domain, survey.cert_domains or frozenset())
+
+
+def remedy_of_unlisted(survey: Survey) -> str:
+    """Return what to do about a name that was said to be no CertDomain, as far as this node tells."""
+    if survey.status is None:
+        return "put tailscaled right first, then look again: which link is missing is told then"
+    return UNLISTED_REMEDY if survey.cert_domains else remedy_of_no_names(survey.status)
 
 
 def _why_none(survey: Survey) -> Finding:
@@ -115,7 +128,7 @@ def _service_link(check: str, name: WantedName, service: str, survey: Survey, su
 def _correct(name: WantedName, survey: Survey, near: str | None) -> str:
     """Return what a name that is no CertDomain needs, and where it comes from if it is not wanted."""
     where = " and ".join(dict.fromkeys(name.sources))
-    first = NotACertDomainError.remedy if near is None else f"Correct it ({where})."
+    first = UNLISTED_REMEDY if near is None else f"Correct it ({where})."
     if near is None and survey.settings.domain_filter.only:
         return f"{first} It comes from: {where}."
     return f"{first} Or, if it is not wanted, leave it out ({where}): --not {name.domain}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import UnreachableError
-from ..planning import wanted_names
+from ..planning import are_all_known, wanted_names
 from ..serve_config import some_of
 from ..settings import MEMORY
 from .finding import warning
@@ -66,10 +66,7 @@ def _of_names(survey: Survey, report: StatusReport) -> Iterator[str]:
     lets_through = survey.settings.domain_filter
     wanted = {name.domain for name in wanted_names(survey) if lets_through(name.domain)}
     kept = {each.name for each in report.domains}
-    is_complete = survey.serve_config is not None and (
-        not survey.settings.self_name or survey.status is not None
-    )
-    if is_complete and kept - wanted:
+    if are_all_known(survey) and kept - wanted:
         yield f"it keeps names that these do not want: {some_of(kept - wanted, _MOST)}"
     if report.is_told and wanted - kept:
         yield f"these want names that it does not keep: {some_of(wanted - kept, _MOST)}"

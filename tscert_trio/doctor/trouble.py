@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING
 from ..errors import NotACertDomainError
 from ..planning import wanted_names
 from ..serve_config import some_of
+from ..statistics import DeliveryStatistics
 from ..status import report as reports
+from ..status.judging import judge_delivery
+from ..status.words import moment
 from .finding import Finding, Level, bad, warning
-from .names import is_missing
+from .names import UNLISTED_REMEDY, is_missing, remedy_of_unlisted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
     from ..journal import Memories
     from ..schedule import DomainRecord
@@ -41,32 +45,33 @@ def _of_service(report: StatusReport, survey: Survey) -> Iterator[Finding]:
     for domain in report.domains:
         is_told = domain.name in wanted and is_missing(domain.name, survey)
         if not is_told and not (domain.trouble is not None and domain.trouble == of_all):
-            yield from _of_name(domain, report)
+            yield from _of_name(domain, report, survey)
     for domain in report.domains:
         for delivery in domain.deliveries:
             if delivery.trouble is not None:
                 text = f"{domain.name}: {delivery.trouble.text}"
-                yield warning(f"delivery {delivery.target}", text, delivery.trouble.remedy)
+                yield Finding(delivery.level, f"delivery {delivery.target}", text, delivery.trouble.remedy)
 
 
-def _of_name(domain: DomainReport, report: StatusReport) -> Iterator[Finding]:
+def _of_name(domain: DomainReport, report: StatusReport, survey: Survey) -> Iterator[Finding]:
     check, trouble = f"name {domain.name}", domain.trouble
     if trouble is None:
         is_of_delivery = any(each.trouble is not None for each in domain.deliveries)
         if domain.level.rank >= reports.Level.WARNING.rank and not is_of_delivery:
             yield warning(check, domain.summary)
         return
-    text = f"{trouble.text.rstrip('.')}. {trouble.meaning}"
-    tailscaled = report.tailscaled
-    if trouble.kind == NotACertDomainError.__name__ and tailscaled is not None and tailscaled.cert_domains:
-        text = f"is no CertDomain of this node; those are {some_of(tailscaled.cert_domains, 5)}"
+    text, remedy = f"{trouble.text.rstrip('.')}. {trouble.meaning}", trouble.remedy
+    if trouble.kind == NotACertDomainError.__name__:
+        remedy = remedy_of_unlisted(survey)
+        if report.tailscaled is not None and (listed := report.tailscaled.cert_domains):
+            text, remedy = f"is no CertDomain of this node; those are {some_of(listed, 5)}", UNLISTED_REMEDY
     level = Level.BAD
     if domain.is_ready and domain.certificate is not None:
         level, text = (
             Level.WARNING,
-            f"{text.rstrip('.')}. {_good_until(f'{domain.certificate.not_after:%Y-%m-%d}')}",
+            f"{text.rstrip('.')}. {_good_until(domain.certificate.not_after)}",
         )
-    yield Finding(level, check, text, trouble.remedy)
+    yield Finding(level, check, text, remedy)
 
 
 def _of_journal(memories: Memories, survey: Survey) -> Iterator[Finding]:
@@ -86,7 +91,8 @@ def _of_journal(memories: Memories, survey: Survey) -> Iterator[Finding]:
         if delivery.error is not None and delivery.target in targets:
             check = f"delivery {delivery.target}"
             text = f"{delivery.domain}: {delivery.error}"
-            yield warning(check, text, "put that right; it is tried again by itself")
+            level, _ = judge_delivery(DeliveryStatistics.of(delivery, delivery.state), survey.now)
+            yield Finding(level, check, text, "put that right; it is tried again by itself")
 
 
 def _failure(record: DomainRecord, survey: Survey, *, is_wanted: bool = True) -> Finding:
@@ -102,12 +108,13 @@ def _failure(record: DomainRecord, survey: Survey, *, is_wanted: bool = True) ->
     is_good = record.has_valid_leaf(survey.now)
     text = f"{str(error).rstrip('.')}. {error.meaning}"
     if record.leaf is not None and is_good:
-        text += f" {_good_until(f'{record.leaf.not_after:%Y-%m-%d}')}"
+        text += f" {_good_until(record.leaf.not_after)}"
     if not is_wanted:
         text += " Whether it is still wanted is not known, since the serve config is not."
     level = Level.BAD if is_wanted and not is_good else Level.WARNING
-    return Finding(level, f"name {record.domain}", text, error.remedy)
+    remedy = remedy_of_unlisted(survey) if isinstance(error, NotACertDomainError) else error.remedy
+    return Finding(level, f"name {record.domain}", text, remedy)
 
 
-def _good_until(date: str) -> str:
-    return f"Its certificate is good until {date}."
+def _good_until(end: datetime) -> str:
+    return f"Its certificate is good until {moment(end)}."

@@ -170,7 +170,7 @@ class LocalClient:
             ServeConfigError: tailscaled's own config cannot be parsed.
             LocalAPIError: see the class.
         """
-        async with self._open("serve-config", _QUERY_PATIENCE) as response:
+        async with self._open_query("serve-config") as response:
             etag = response.headers.get("etag", "")
             if response.status_code == 200 and etag and etag == known_etag:
                 return None
@@ -235,8 +235,22 @@ class LocalClient:
         return answer
 
     async def _get(self, target: str) -> bytes:
-        async with self._open(target, _QUERY_PATIENCE) as response:
+        async with self._open_query(target) as response:
             return await self._read(response, LocalAPIError)
+
+    @asynccontextmanager
+    async def _open_query(self, target: str) -> AsyncIterator[httpx.Response]:
+        """Ask for something that is no certificate; what is said to our giving up is no reason."""
+        began = trio.current_time()
+        try:
+            async with self._open(target, _QUERY_PATIENCE) as response:
+                yield response
+        except (IssuanceTimeoutError, _NoAnswerError) as exc:
+            text = str(exc)
+            if trio.current_time() - began >= _QUERY_PATIENCE.total_seconds():
+                patience = describe_duration(_QUERY_PATIENCE)
+                text = f"tailscaled on {self.socket_path}: no answer within {patience}"
+            raise _NoAnswerError(text, status=exc.status) from None
 
     @asynccontextmanager
     async def _open(self, target: str, patience: timedelta | None) -> AsyncIterator[httpx.Response]:
@@ -295,7 +309,7 @@ class LocalClient:
 
 
 class _NoAnswerError(LocalAPIError):
-    """No answer in time; for a certificate that is an IssuanceTimeoutError."""
+    """No answer to a query in time; to a request for a certificate that is an IssuanceTimeoutError."""
 
     meaning = "tailscaled hangs, or is still starting."
     remedy = "Usually passes by itself; if not, tailscaled's log says what it waits for."
