@@ -379,6 +379,20 @@ def failing_remedy(found):
     return make_report(found, NOW).domains[0].deliveries[0].trouble.remedy
 
 
+def test_a_failed_delivery_that_is_tried_again_is_what_comes_next():
+    failing = [
+        delivery(target="one", error="no", next_attempt_at=NOW + timedelta(seconds=59)),
+        delivery(target="two", error="no", next_attempt_at=NOW + timedelta(hours=1)),
+    ]
+    for left, next_one in (
+        (timedelta(hours=23), "delivery in 59 seconds"),
+        (timedelta(seconds=9), "in 9 seconds"),
+    ):
+        one = domain(leaf=cert(), next_attempt_at=NOW + left)
+        report = make_report(statistics(one, deliveries=failing), NOW)
+        assert f"  {next_one}  " in list(plain_table(report))[1]
+
+
 @pytest.mark.parametrize("mode", [Mode.READER, Mode.GUEST])
 def test_a_name_that_is_not_ordered_here_has_no_runway_and_says_why(mode):
     one = make_report(statistics(domain(leaf=cert(), mode=mode)), NOW).domains[0]

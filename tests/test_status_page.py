@@ -189,6 +189,16 @@ def test_a_row_says_when_it_is_asked_for_next_and_what_limit_it_waits_for():
     assert re.search(r"\d+ attempts left before the certificate ends", text)
 
 
+def test_a_row_says_when_a_failed_delivery_is_tried_again_if_that_is_sooner():
+    text = "".join(Elements(row(page(), "shop")).texts)
+    assert re.search(r"next attempt in 41 minutes 2026-03-10 04:53 CET, to deliver it", text)
+    shop = name("shop", DAY, next_attempt_at=NOW + DAY / 48)
+    failing = delivery(shop, error="no", next_attempt_at=NOW + DAY)
+    text = "".join(Elements(row(page(statistics_of(shop, deliveries=(failing,))), "shop")).texts)
+    assert "next attempt in 30 minutes" in text
+    assert "to deliver it" not in text
+
+
 def test_the_bar_of_a_life_says_in_words_what_it_shows():
     (bar,) = [each for each in Elements(row(page(), "home")).all("svg") if each["class"] == "life"]
     assert bar["role"] == "img"

@@ -38,13 +38,17 @@ def as_sentences(*parts: str) -> str:
 
 
 def comes_next(domain: DomainReport, now: datetime) -> str:
-    """Return when it is tried next; where an order has to wait, when that is, and a look that comes before.
+    """Return what comes next, and when: a failed delivery that is tried again, or the next attempt.
+
+    Where an order has to wait it is told when that is, and a look that comes before.
 
     Args:
         domain: how it is.
         now: the present time.
     """
-    at, order_at = domain.next_attempt_at, domain.limited_until
+    at, order_at, delivery_at = domain.next_attempt_at, domain.limited_until, domain.next_delivery_at
+    if delivery_at is not None and all(each is None or delivery_at < each for each in (at, order_at)):
+        return f"delivery {in_time(delivery_at, now)}"
     if order_at is None:
         return "-" if at is None else in_time(at, now)
     order = f"order {in_time(order_at, now)}"

@@ -196,6 +196,12 @@ class DomainReport:
         """Whether it has a valid certificate."""
         return self.certificate is not None and self.certificate.is_valid
 
+    @property
+    def next_delivery_at(self) -> datetime | None:
+        """When a delivery that failed is tried again, the first of them."""
+        ats = [each.next_attempt_at for each in self.deliveries if each.trouble is not None]
+        return min((at for at in ats if at is not None), default=None)
+
 
 @attrs.frozen(kw_only=True)
 class LimitReport:

@@ -28,8 +28,10 @@ _NO_TIME = {
 
 
 def next_attempt(report: DomainReport, now: datetime) -> str:
-    """Return when the name is asked for next: in how long, and at what time."""
-    at = report.limited_until or report.next_attempt_at
+    """Return when the name is asked for next, or delivered if that is sooner: in how long, at what time."""
+    at, delivery_at = report.limited_until or report.next_attempt_at, report.next_delivery_at
+    if delivery_at is not None and (at is None or delivery_at < at) and report.state != "requesting":
+        return f"<b>{in_time(delivery_at, now)}</b> {stamp(delivery_at)}, to deliver it"
     if at is None and report.mode == "guest":
         return "<b>never: it is not ordered here</b>"
     if at is None and report.trouble is not None and report.trouble.kind == "UnreachableError":
