@@ -66,13 +66,15 @@ def test_a_failure_is_told_with_meaning_and_remedy(house):
     assert result.returncode == 1
     what, meaning, remedy = result.stdout.splitlines()
     assert what.startswith(f"{NAMES['fail']}: failed (ControlError): SetDNS ")
-    assert re.search(r"the DNS provider is away; (\d|none) of 5 attempts an hour (are|is) left$", what)
+    assert re.search(
+        r"the DNS provider is away; (\d|none) of 5 attempts for a name in an hour (are|is) left$", what
+    )
     assert meaning == "  Tailscale's control server did not publish the DNS record the CA wants to see."
     assert remedy.startswith("  Usually passes by itself")
 
 
 def test_failures_are_told_with_what_is_left_of_the_limit_of_the_ca():
-    """Each of them spends one of the five failed validations an hour."""
+    """Each of them spends one of the five attempts for a name in an hour."""
     with open_house("box") as house:
         house.ask_sandbox("POST", "faults", AWAY | {"domain": tailnet_name("box"), "count": 1000})
         house.start(tailnet_name("box"))
@@ -81,7 +83,10 @@ def test_failures_are_told_with_what_is_left_of_the_limit_of_the_ca():
             f"{number} of 5" for number in (3, 2, 1, "none")
         ]
         assert "has to wait for" in told[4]
-        assert "CA's limits: none of 5 attempts an hour are left" in house.run("status", "box").stdout
+        assert (
+            "CA's limits: none of 5 attempts for a name in an hour are left"
+            in house.run("status", "box").stdout
+        )
 
 
 def test_a_backoff_ends_at_once(house):

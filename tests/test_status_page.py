@@ -271,10 +271,11 @@ def test_times_are_for_people_in_the_zone_of_the_machine_and_exact_for_programs(
 def test_limits_are_shown_as_meters_with_their_tailnet():
     html = page()
     labels = [each.get("aria-label") for each in Elements(html).all("svg")]
-    assert "new names in a week, tail1234.ts.net: 43 of 50 used" in labels
+    assert "new names in a week, tail1234.ts.net: 7 of 50 left" in labels
     limit = attrs.evolve(night().limits[1], is_exceeded=True, until=NOW + DAY)
     text = "".join(Elements(page(attrs.evolve(night(), limits=(limit,)))).texts)
-    assert "43 of 50 used; the CA says it is reached, the next one may be had at 2026-03-11 " in text
+    assert "289 of 300 left" in html
+    assert "the CA says it is reached, the next one may be had at 2026-03-11 " in text
 
 
 def test_tailscaled_is_shown_with_its_trouble():

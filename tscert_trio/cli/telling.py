@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["as_sentences", "attempts_left", "certificates_left", "comes_next", "says_as_much"]
 
 _MOST = 5
-"""So many failed validations an hour, and new certificates a week, Let's Encrypt allows a name."""
+"""So many attempts in an hour, and new certificates a week, a name has."""
 
 _FACTS = ("this node's CertDomains",)
 """What a reason may say that the sentence before it has said."""
@@ -57,7 +57,7 @@ def comes_next(domain: DomainReport, now: datetime) -> str:
 
 def attempts_left(domain: DomainReport) -> str | None:
     """Return how many attempts the CA's limit lets through; ``None`` where none is spent."""
-    return _left(domain.attempts_left, "attempts an hour")
+    return _left(domain.attempts_left, "attempts for a name in an hour")
 
 
 def certificates_left(domain: DomainReport) -> str | None:

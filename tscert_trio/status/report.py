@@ -185,9 +185,9 @@ class DomainReport:
     limited_until: datetime | None
     """Until when it waits for that."""
     attempts_left: int | None
-    """Orders that the CA's limit on failed validations lets through now; ``None``: any number."""
+    """Attempts that the limit for a name in an hour lets through now; ``null``: any number."""
     certificates_left: int | None
-    """New certificates that its limit for the same name lets through now; ``None``: any number."""
+    """New certificates that its limit for the same name lets through now; ``null``: any number."""
     deliveries: tuple[DeliveryReport, ...]
     """By target, in the order of the settings."""
 
@@ -212,7 +212,7 @@ class LimitReport:
     scope: str
     """The tailnet, or ``this machine``."""
     used: int
-    """How much this machine has spent, or the CA says is spent."""
+    """How much this machine has spent, or the CA says is spent; less what has come back since, bit by bit."""
     capacity: int
     """How much there is in all."""
     is_exceeded: bool
