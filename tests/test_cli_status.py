@@ -8,7 +8,7 @@ from datetime import timedelta
 import attrs
 import pytest
 from house import open_house, run_as_stranger, tailnet_name
-from statuses import NOW, cert, delivery, domain, statistics
+from statuses import DAY, NOW, cert, delivery, domain, statistics
 
 from tscert_trio.cli.status_check import CheckStatus, check
 from tscert_trio.cli.status_detail import detail
@@ -78,7 +78,7 @@ def test_one_name_is_told_with_everything(house):
     certificate = house.report("box").certificate
     for part in (BOX, "State: issued; next attempt", certificate.fingerprint, certificate.serial_number):
         assert part in text
-    for label in ("Valid", "Issuer", "Due", "Attempts", "Last seen good", "Last new one", "Runway", "Target"):
+    for label in ("Valid", "Issuer", "Due", "Requests", "Last seen good", "Last new one", "Runway", "Target"):
         assert re.search(f"^ *{label}: ", text, re.MULTILINE)
     assert "Hook wrote: told of it" in text
     assert re.search(r"✓ \d{4}-\d\d-\d\d \d\d:\d\d:\d\d  issue +issued", text)
@@ -393,14 +393,35 @@ def test_a_failed_delivery_that_is_tried_again_is_what_comes_next():
         assert f"  {next_one}  " in list(plain_table(report))[1]
 
 
+@pytest.mark.parametrize(
+    ("left", "runway", "text"),
+    [
+        (DAY, 1, "1 attempt is left before the certificate ends"),
+        (DAY, 2, "2 attempts are left before the certificate ends"),
+        (-DAY, 0, None),
+    ],
+    ids=["one", "two", "ended"],
+)
+def test_a_runway_is_of_a_certificate_that_has_not_ended(left, runway, text):
+    one = attrs.evolve(make_report(statistics(domain(leaf=cert(left=left))), NOW).domains[0], runway=runway)
+    assert next((line.text for line in lines_about(one) if "Runway" in line.prefix), None) == text
+
+
+def test_requests_are_said_to_be_looks_too():
+    one = make_report(statistics(domain(leaf=cert(), attempts=22)), NOW).domains[0]
+    (text,) = [line.text for line in lines_about(one) if "Requests" in line.prefix]
+    assert text.startswith("22 since the start, looks included; last ")
+
+
+def lines_about(one):
+    return detail(
+        DomainDetail(program="1", at=NOW, source=Source.SERVICE, domain=one, certificates=(), events=())
+    )
+
+
 @pytest.mark.parametrize("mode", [Mode.READER, Mode.GUEST])
 def test_a_name_that_is_not_ordered_here_has_no_runway_and_says_why(mode):
     one = make_report(statistics(domain(leaf=cert(), mode=mode)), NOW).domains[0]
-    shown = [
-        line.text
-        for line in detail(
-            DomainDetail(program="1", at=NOW, source=Source.SERVICE, domain=one, certificates=(), events=())
-        )
-    ]
+    shown = [line.text for line in lines_about(one)]
     assert any("; not ordered here" in text for text in shown)
     assert not any("attempts before the certificate ends" in text for text in shown)

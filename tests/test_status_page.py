@@ -7,10 +7,10 @@ from html.parser import HTMLParser
 import attrs
 import html5lib
 import pytest
-from status_scene import DAY, NOW, day, delivery, detail, event, fqdn, name, night, night_events, zone
+from status_scene import DAY, HOUR, NOW, day, delivery, detail, event, fqdn, name, night, night_events, zone
 
 from tscert_trio import ControlError
-from tscert_trio.schedule import Mode
+from tscert_trio.schedule import LETS_ENCRYPT, Mode
 from tscert_trio.statistics import CertManagerStatistics, DomainState, LimitStatistics
 from tscert_trio.status.history import DomainDetail
 from tscert_trio.status.making import make_report
@@ -226,6 +226,17 @@ def test_a_guest_is_promised_no_attempt():
     assert "not ordered here (issue = false)" in text
     assert "Attempts left" not in text
     assert "Attempts left" in row(page(statistics_of(name("new", DAY))), "new")
+
+
+def test_what_is_left_is_counted_as_people_do_and_nothing_is_left_before_an_end_that_is_past():
+    limits = {"limits": LETS_ENCRYPT}
+    spent = {"attempts_full_at": NOW + HOUR, "certificates_full_at": NOW + 33.6 * 4 * HOUR}
+    text = row(page(statistics_of(name("new", DAY, **limits, **spent))), "new")
+    assert "1 attempt for the name in an hour, 1 new certificate a week" in text
+    text = row(page(statistics_of(name("new", DAY, **limits))), "new")
+    assert "5 attempts for the name in an hour, 5 new certificates a week" in text
+    assert "Attempts left" not in row(page(), "files")
+    assert "before the certificate ends" not in row(page(), "wiki")
 
 
 def test_the_end_of_what_was_good_is_no_promise_once_it_is_past():

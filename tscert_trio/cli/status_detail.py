@@ -95,8 +95,8 @@ def _certificate(certificate: CertificateReport | None, now: datetime) -> Iterat
 
 def _attempts(domain: DomainReport, now: datetime, issued_at: datetime | None) -> Iterator[Line]:
     last = f"last {_when(domain.last_attempt_at, now)}" if domain.last_attempt_at else "none remembered"
-    count = f"{domain.attempts} since the start, " if domain.attempts else ""
-    yield _row("Attempts", f"{count}{last}")
+    count = f"{domain.attempts} since the start, looks included; " if domain.attempts else ""
+    yield _row("Requests", f"{count}{last}")
     if domain.last_success_at is not None:
         yield _row("Last seen good", _when(domain.last_success_at, now))
     if issued_at is not None:
@@ -106,9 +106,10 @@ def _attempts(domain: DomainReport, now: datetime, issued_at: datetime | None) -
     left = [text for text in (attempts_left(domain), certificates_left(domain)) if text is not None]
     if left:
         yield _row("CA's limits", ", ".join(left))
-    if domain.certificate is not None and domain.mode not in NOT_ORDERED:
+    if domain.is_ready and domain.mode not in NOT_ORDERED:
         number = "plenty of" if domain.runway >= _RUNWAY_ENOUGH else str(domain.runway)
-        yield _row("Runway", f"{number} attempts are left before the certificate ends")
+        attempts = "attempt is" if domain.runway == 1 else "attempts are"
+        yield _row("Runway", f"{number} {attempts} left before the certificate ends")
 
 
 def _trouble(trouble: Trouble | None) -> Iterator[Line]:

@@ -57,16 +57,21 @@ def facts(report: DomainReport, now: datetime) -> str:
             terms += f" ({why})" if why else ""
     attempt, success = report.last_attempt_at, report.last_success_at
     result = ", well" if attempt is not None and attempt == success else ""
-    terms += f"<dt>Last attempt<dd>{when(attempt, now)}{result}"
+    terms += f"<dt>Last request<dd>{when(attempt, now)}{result}"
     if not result:
         terms += f"<dt>Last success<dd>{when(success, now)}"
     if report.mode in NOT_ORDERED:
         return terms
-    runway = "enough" if report.runway >= _ENOUGH else f"{report.runway} before the certificate ends"
-    terms += f"<dt>Attempts left<dd>{runway}"
-    if report.attempts_left is not None:
-        terms += f"<dt>The CA lets through now<dd>{report.attempts_left} orders for the name"
-        terms += f", {report.certificates_left} certificates" if report.certificates_left is not None else ""
+    if report.is_ready:
+        runway = "enough" if report.runway >= _ENOUGH else f"{report.runway} before the certificate ends"
+        terms += f"<dt>Attempts left<dd>{runway}"
+    attempts, certificates = report.attempts_left, report.certificates_left
+    if attempts is not None:
+        terms += (
+            f"<dt>Left of limits<dd>{attempts} attempt{'s' if attempts != 1 else ''} for the name in an hour"
+        )
+        if certificates is not None:
+            terms += f", {certificates} new certificate{'s' if certificates != 1 else ''} a week"
     return terms
 
 
