@@ -10,9 +10,11 @@ import pytest
 from house import open_house, run_as_stranger, tailnet_name
 from statuses import DAY, NOW, cert, delivery, domain, statistics
 
+from tscert_trio import ControlError, DomainState, IssuanceError
 from tscert_trio.cli.status_check import CheckStatus, check
 from tscert_trio.cli.status_detail import detail
 from tscert_trio.cli.status_table import plain_table, table
+from tscert_trio.delivery_record import DeliveryState
 from tscert_trio.schedule import Mode
 from tscert_trio.status.history import DomainDetail
 from tscert_trio.status.making import make_report
@@ -377,6 +379,38 @@ def test_the_end_of_what_a_hook_wrote_stands_under_its_failure():
 
 def failing_remedy(found):
     return make_report(found, NOW).domains[0].deliveries[0].trouble.remedy
+
+
+def row_of(*deliveries, **fields):
+    """What a pipe is told of a name."""
+    found = statistics(domain(leaf=cert(), **fields), deliveries=deliveries)
+    return re.split(r" {2,}", list(plain_table(make_report(found, NOW)))[1])[-1]
+
+
+def test_words_of_others_and_names_of_targets_keep_their_case():
+    said = row_of(error=IssuanceError("acme.GetReg: Get refused"))
+    assert said.startswith("Renewal fails (IssuanceError), harmless so far: ")
+    assert ". IssuanceError: acme.GetReg: Get refused. " in said
+    assert row_of(delivery(error="no", good_until=NOW + DAY)).startswith("web: delivery fails: no; ")
+
+
+def test_each_sentence_stands_beside_its_own_remedy():
+    web = delivery(target="web", error="no page", output="x", good_until=NOW + DAY)
+    mail = delivery(target="mail", error="no mail")
+    said = row_of(web, mail, error=ControlError("the DNS provider is away"))
+    order = ["mail: delivery fails: no mail", "Repair what it says", "web: delivery", "Look at what the hook"]
+    order += ["ControlError: the DNS provider is away.", "control server did not publish", "Usually passes"]
+    places = [said.index(each) for each in order]
+    assert places == sorted(places)
+
+
+def test_what_is_under_way_is_told_for_people_and_pipes():
+    found = statistics(domain(leaf=cert(left=2 * DAY, life=3 * DAY), state=DomainState.REQUESTING))
+    report = make_report(found, NOW)
+    assert report.domains[0].level is Level.NOTICE
+    assert report.domains[0].summary in [line.text for line in table(report, 100)]
+    assert list(plain_table(report))[1].endswith("; a new one is being requested.")
+    assert row_of(delivery(state=DeliveryState.WRITTEN)).startswith("web: under way; ")
 
 
 def test_a_failed_delivery_that_is_tried_again_is_what_comes_next():
