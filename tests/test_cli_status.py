@@ -453,6 +453,16 @@ def lines_about(one):
     )
 
 
+def test_the_remedy_of_a_hook_sends_nobody_where_he_is():
+    failing = delivery(error="exit status 1", output="no such unit")
+    found = statistics(domain(leaf=cert()), deliveries=(failing,))
+    for with_output in (True, False):
+        lines = lines_about(make_report(found, NOW, with_output=with_output).domains[0])
+        (remedy,) = [line.text for line in lines if "Remedy" in line.prefix]
+        assert ("(tscert-trio status" in remedy) is not with_output
+        assert "then try at once: tscert-trio renew" in remedy
+
+
 @pytest.mark.parametrize("mode", [Mode.READER, Mode.GUEST])
 def test_a_name_that_is_not_ordered_here_has_no_runway_and_says_why(mode):
     one = make_report(statistics(domain(leaf=cert(), mode=mode)), NOW).domains[0]

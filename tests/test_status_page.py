@@ -181,6 +181,33 @@ def test_a_delivery_is_shown_with_what_is_seen_served_and_its_failure_says_what_
     assert "harmless until 2026-04-08 " in text
 
 
+def test_the_page_of_a_name_shows_its_trouble_as_bad_as_the_page_of_all_and_what_there_is_to_repair():
+    shop = name("shop", DAY)
+    failing = delivery(shop, "web", error="no such file: x.pem", is_done=False, good_until=None)
+    found = statistics_of(shop, deliveries=(failing,), cert_domains=frozenset({shop.domain}))
+    report = make_report(found, NOW).domains[0]
+    assert report.level is Level.BAD
+    html = render_domain(attrs.evolve(detail(), domain=report)).decode()
+    assert [each["class"] for each in Elements(html).all("div") if "wrong" in each.get("class", "")] == [
+        "wrong bad"
+    ]
+    (box,) = re.findall('<div class="trouble">.*?</div>', html)
+    assert "no such file: x.pem" in box
+    assert "Repair what it says" in box
+
+
+def test_a_remedy_sends_nobody_to_the_output_that_stands_below_it():
+    shop = name("shop", DAY)
+    failing = delivery(shop, "web", error="exit status 1", output="no such unit", is_done=False)
+    found = statistics_of(shop, deliveries=(failing,))
+    for with_output in (True, False):
+        report = make_report(found, NOW, with_output=with_output)
+        own = render_domain(attrs.evolve(detail(), domain=report.domains[0])).decode()
+        assert ("(tscert-trio status" in own) is not with_output
+        assert "Look at what the hook or the reload wrote" in own
+        assert "(tscert-trio status shop.tail1234.ts.net)" in render_page(report, (), {}).decode()
+
+
 def test_a_row_says_when_it_is_asked_for_next_and_what_limit_it_waits_for():
     text = "".join(Elements(row(page(), "git")).texts)
     assert "next attempt in 30 hours 2026-03-11 " in text

@@ -144,6 +144,17 @@ class DeliveryReport:
     good_until: datetime | None
     """The end of the certificate with which the goal was reached last."""
 
+    def trouble_beside_output(self, name: str) -> Trouble | None:
+        """Return why a step failed, for who is shown the output, too: the remedy does not send him there.
+
+        Args:
+            name: whose certificate is delivered.
+        """
+        if self.trouble is None or self.output is None:
+            return self.trouble
+        remedy = self.trouble.remedy.replace(f" (tscert-trio status {name})", "")
+        return attrs.evolve(self.trouble, remedy=remedy)
+
 
 @attrs.frozen(kw_only=True)
 class DomainReport:

@@ -98,15 +98,18 @@ def _urgent(report: DomainReport, now: datetime) -> Iterator[str]:
         yield f"waits for {escape(report.limit)}{until}"
 
 
-def troubles(report: DomainReport) -> str:
-    """Return why a name or its deliveries fail, each with what to do; nothing where all is well."""
-    said = report.summary
-    boxes = [] if report.trouble is None else [trouble_box(report.trouble, said=said)]
-    boxes += [
-        trouble_box(each.trouble, of=each.target, said=said)
-        for each in report.deliveries
-        if each.trouble is not None
-    ]
+def troubles(report: DomainReport, *, is_own_page: bool = False) -> str:
+    """Return why a name or its deliveries fail, each with what to do; nothing where all is well.
+
+    Args:
+        report: of the name.
+        is_own_page: whether it is for the page that shows what a hook wrote, too.
+    """
+    boxes = [] if report.trouble is None else [trouble_box(report.trouble, said=report.summary)]
+    for each in report.deliveries:
+        trouble = each.trouble_beside_output(report.name) if is_own_page else each.trouble
+        if trouble is not None:
+            boxes.append(trouble_box(trouble, of=each.target))
     return "".join(boxes)
 
 
