@@ -8,7 +8,7 @@ from datetime import timedelta
 import attrs
 import pytest
 from house import open_house, run_as_stranger, tailnet_name
-from statuses import DAY, NOW, cert, delivery, domain, statistics
+from statuses import DAY, NOW, SECOND, cert, delivery, domain, statistics
 
 from tscert_trio import ControlError, DomainState, IssuanceError
 from tscert_trio.cli.status_check import CheckStatus, check
@@ -222,7 +222,7 @@ def test_a_check_of_names_that_are_well_depends_on_the_days_that_are_left():
         (line,) = lines_of(house.run("status", "--check"))
         assert re.fullmatch(
             r"OK - Both names are well\. \| good=2;;;0 notice=0;;;0 warning=0;;;0 bad=0;;;0 "
-            r"'\w+\.tail1234\.ts\.net'=90\.00;14:;3: '\w+\.tail1234\.ts\.net'=90\.00;14:;3:",
+            r"'\w+\.tail1234\.ts\.net'=89\.99;14:;3: '\w+\.tail1234\.ts\.net'=89\.99;14:;3:",
             line,
         )
         (line,) = lines_of(house.run("status", "--check", "--warn", "91d"), 1)
@@ -292,10 +292,19 @@ def test_a_check_names_what_ends_soon_beside_what_is_worse(report):
     well = attrs.evolve(report, level=Level.GOOD, domains=(box, shop), summary="Both names are well.")
     status, line = check(well, **limits)
     assert (status, line.split(" | ")[0]) == (CheckStatus.CRITICAL, f"CRITICAL - {BOX}: 14 minutes left.")
-    bad = attrs.evolve(well, level=Level.BAD, summary="API is bad.")
+    bad = attrs.evolve(well, level=Level.BAD, summary="API is bad")
     assert check(bad, **limits)[1].startswith(f"CRITICAL - API is bad. {BOX}: 14 minutes left. | ")
     poor = attrs.evolve(well, level=Level.WARNING, summary="API is not well.")
     assert check(poor, **limits)[1].startswith(f"CRITICAL - {BOX}: 14 minutes left. API is not well. | ")
+
+
+@pytest.mark.parametrize(
+    ("left", "data"),
+    [(90 * DAY - SECOND, "89.99"), (90 * DAY, "90.00"), (SECOND, "0.00"), (-SECOND, "-0.01")],
+)
+def test_days_that_are_left_are_rounded_down_as_in_words(left, data):
+    found = make_report(statistics(domain(leaf=cert(left=left))), NOW)
+    assert f"a.tail1234.ts.net'={data};" in check(found, warn=2 * DAY, crit=DAY)[1]
 
 
 def test_a_look_and_an_order_that_has_to_wait_are_both_told(report):
