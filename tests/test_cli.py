@@ -324,6 +324,7 @@ def test_version_and_help_are_told(tmp_path):
     assert all(command in text for command in ("run", "cert", "sandbox"))
     assert "0 to 3, as Nagios has them" in text
     assert "TSCERT_RETRY_MAX" in run("run", "--help", cwd=tmp_path).stdout
+    assert "[TSCERT_SOCKET, TS_SOCKET]" in " ".join(run("cert", "--help", cwd=tmp_path).stdout.split())
 
 
 def test_cert_writes_both_files_like_tailscale_cert(tmp_path, tailscaled):

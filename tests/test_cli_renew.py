@@ -1,6 +1,7 @@
 """``tscert-trio renew``: what comes of it, and how that is told."""
 
 import json
+import os
 import re
 import signal
 from datetime import timedelta
@@ -10,9 +11,12 @@ import attrs
 import pytest
 from commands import SECONDS, wait_until
 from house import open_house, run_as_stranger, tailnet_name
+from statuses import DAY, NOW, SECOND, cert, delivery, domain, statistics
 
+from tscert_trio import ControlError
 from tscert_trio.cli import renew
 from tscert_trio.cli.renewals import Renewal
+from tscert_trio.status.making import make_report
 from tscert_trio.status.report import Trouble
 
 HOSTS = ("good", "force", "fail", "heal", "twice", "limit", "slow", "stop", "json")
@@ -66,13 +70,16 @@ def test_a_failure_is_told_with_meaning_and_remedy(house):
     assert result.returncode == 1
     what, meaning, remedy = result.stdout.splitlines()
     assert what.startswith(f"{NAMES['fail']}: failed (ControlError): SetDNS ")
-    assert re.search(r"the DNS provider is away; (\d|none) of 5 attempts an hour (are|is) left$", what)
+    assert re.search(
+        r"the DNS provider is away; (\d|none) of 5 attempts for a name in an hour (are|is) left; ", what
+    )
+    assert re.search(r"; tried again in \d+ \w+, at \d{4}-\d\d-\d\d \d\d:\d\d \S+$", what)
     assert meaning == "  Tailscale's control server did not publish the DNS record the CA wants to see."
     assert remedy.startswith("  Usually passes by itself")
 
 
 def test_failures_are_told_with_what_is_left_of_the_limit_of_the_ca():
-    """Each of them spends one of the five failed validations an hour."""
+    """Each of them spends one of the five attempts for a name in an hour."""
     with open_house("box") as house:
         house.ask_sandbox("POST", "faults", AWAY | {"domain": tailnet_name("box"), "count": 1000})
         house.start(tailnet_name("box"))
@@ -81,7 +88,10 @@ def test_failures_are_told_with_what_is_left_of_the_limit_of_the_ca():
             f"{number} of 5" for number in (3, 2, 1, "none")
         ]
         assert "has to wait for" in told[4]
-        assert "CA's limits: none of 5 attempts an hour are left" in house.run("status", "box").stdout
+        assert (
+            "CA's limits: none of 5 attempts for a name in an hour are left"
+            in house.run("status", "box").stdout
+        )
 
 
 def test_a_backoff_ends_at_once(house):
@@ -265,7 +275,8 @@ def test_who_may_only_look_is_told_who_may_renew_and_how():
         result = run_as_stranger(house, "renew", "box", "--force")
         assert (result.returncode, result.stdout) == (1, "")
         line = result.stderr.splitlines()[-1]
-        assert "only root and the user with number" in line
+        who = f"only root and the user with number {os.geteuid() + 1}, who runs the service, may renew"
+        assert (who if os.geteuid() else "only root may renew") in line
         assert line.endswith(f"Run: sudo tscert-trio renew {tailnet_name('box')} --force")
         assert run_as_stranger(house, "status", "box").returncode == 0
 
@@ -284,3 +295,29 @@ def test_a_delivery_that_fails_is_tried_again_and_told():
         result = house.run("renew", "box")
         assert result.returncode == 0, result
         assert house.report("box").deliveries[0].is_done
+
+
+def test_all_deliveries_that_fail_are_told_the_worst_first():
+    before = make_report(statistics(domain(leaf=cert())), NOW).domains[0]
+    later = {"next_attempt_at": NOW + 61 * SECOND}
+    failing = [
+        delivery(target="web", error="web is away", good_until=NOW + DAY, **later),
+        delivery(target="mail", error="mail is away", **later),
+        delivery(target="files"),
+    ]
+    one = domain(leaf=cert(), last_attempt_at=NOW)
+    renewal = Renewal(before, is_forced=False, asked_at=NOW)
+    renewal.see(make_report(statistics(one, deliveries=failing), NOW).domains[0], 61)
+    renewal.see(make_report(statistics(one, deliveries=failing), NOW).domains[0], 122)
+    what, *meanings, remedy = renewal.told()
+    assert re.search("; but mail: .*; tried again in 1 minute; and web: .*; tried again in 1 minute$", what)
+    assert [line.split(":")[0] for line in meanings] == ["  mail", "  web"]
+    assert remedy.startswith("  Repair what it says")
+    assert renewal.outcome == "not delivered"
+
+
+def test_a_failure_is_told_with_when_it_is_tried_again():
+    failing = domain(leaf=cert(), error=ControlError("away"), last_attempt_at=NOW)
+    renewal = Renewal(make_report(statistics(failing), NOW).domains[0], is_forced=False, asked_at=NOW)
+    renewal.see(make_report(statistics(failing), NOW).domains[0], 1)
+    assert "failed (ControlError): away; tried again in 3 hours, at " in next(iter(renewal.told()))

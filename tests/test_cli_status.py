@@ -8,11 +8,13 @@ from datetime import timedelta
 import attrs
 import pytest
 from house import open_house, run_as_stranger, tailnet_name
-from statuses import NOW, cert, delivery, domain, statistics
+from statuses import DAY, NOW, SECOND, cert, delivery, domain, statistics
 
+from tscert_trio import ControlError, DomainState, IssuanceError
 from tscert_trio.cli.status_check import CheckStatus, check
 from tscert_trio.cli.status_detail import detail
 from tscert_trio.cli.status_table import plain_table, table
+from tscert_trio.delivery_record import DeliveryState
 from tscert_trio.schedule import Mode
 from tscert_trio.status.history import DomainDetail
 from tscert_trio.status.making import make_report
@@ -78,7 +80,7 @@ def test_one_name_is_told_with_everything(house):
     certificate = house.report("box").certificate
     for part in (BOX, "State: issued; next attempt", certificate.fingerprint, certificate.serial_number):
         assert part in text
-    for label in ("Valid", "Issuer", "Due", "Attempts", "Last seen good", "Last new one", "Runway", "Target"):
+    for label in ("Valid", "Issuer", "Due", "Requests", "Last seen good", "Last new one", "Runway", "Target"):
         assert re.search(f"^ *{label}: ", text, re.MULTILINE)
     assert "Hook wrote: told of it" in text
     assert re.search(r"✓ \d{4}-\d\d-\d\d \d\d:\d\d:\d\d  issue +issued", text)
@@ -220,7 +222,7 @@ def test_a_check_of_names_that_are_well_depends_on_the_days_that_are_left():
         (line,) = lines_of(house.run("status", "--check"))
         assert re.fullmatch(
             r"OK - Both names are well\. \| good=2;;;0 notice=0;;;0 warning=0;;;0 bad=0;;;0 "
-            r"'\w+\.tail1234\.ts\.net'=90\.00;14:;3: '\w+\.tail1234\.ts\.net'=90\.00;14:;3:",
+            r"'\w+\.tail1234\.ts\.net'=89\.99;14:;3: '\w+\.tail1234\.ts\.net'=89\.99;14:;3:",
             line,
         )
         (line,) = lines_of(house.run("status", "--check", "--warn", "91d"), 1)
@@ -290,10 +292,19 @@ def test_a_check_names_what_ends_soon_beside_what_is_worse(report):
     well = attrs.evolve(report, level=Level.GOOD, domains=(box, shop), summary="Both names are well.")
     status, line = check(well, **limits)
     assert (status, line.split(" | ")[0]) == (CheckStatus.CRITICAL, f"CRITICAL - {BOX}: 14 minutes left.")
-    bad = attrs.evolve(well, level=Level.BAD, summary="API is bad.")
+    bad = attrs.evolve(well, level=Level.BAD, summary="API is bad")
     assert check(bad, **limits)[1].startswith(f"CRITICAL - API is bad. {BOX}: 14 minutes left. | ")
     poor = attrs.evolve(well, level=Level.WARNING, summary="API is not well.")
     assert check(poor, **limits)[1].startswith(f"CRITICAL - {BOX}: 14 minutes left. API is not well. | ")
+
+
+@pytest.mark.parametrize(
+    ("left", "data"),
+    [(90 * DAY - SECOND, "89.99"), (90 * DAY, "90.00"), (SECOND, "0.00"), (-SECOND, "-0.01")],
+)
+def test_days_that_are_left_are_rounded_down_as_in_words(left, data):
+    found = make_report(statistics(domain(leaf=cert(left=left))), NOW)
+    assert f"a.tail1234.ts.net'={data};" in check(found, warn=2 * DAY, crit=DAY)[1]
 
 
 def test_a_look_and_an_order_that_has_to_wait_are_both_told(report):
@@ -379,14 +390,91 @@ def failing_remedy(found):
     return make_report(found, NOW).domains[0].deliveries[0].trouble.remedy
 
 
+def row_of(*deliveries, **fields):
+    """What a pipe is told of a name."""
+    found = statistics(domain(leaf=cert(), **fields), deliveries=deliveries)
+    return re.split(r" {2,}", list(plain_table(make_report(found, NOW)))[1])[-1]
+
+
+def test_words_of_others_and_names_of_targets_keep_their_case():
+    said = row_of(error=IssuanceError("acme.GetReg: Get refused"))
+    assert said.startswith("Renewal fails (IssuanceError), harmless so far: ")
+    assert ". IssuanceError: acme.GetReg: Get refused. " in said
+    assert row_of(delivery(error="no", good_until=NOW + DAY)).startswith("web: delivery fails: no; ")
+
+
+def test_each_sentence_stands_beside_its_own_remedy():
+    web = delivery(target="web", error="no page", output="x", good_until=NOW + DAY)
+    mail = delivery(target="mail", error="no mail")
+    said = row_of(web, mail, error=ControlError("the DNS provider is away"))
+    order = ["mail: delivery fails: no mail", "Repair what it says", "web: delivery", "Look at what the hook"]
+    order += ["ControlError: the DNS provider is away.", "control server did not publish", "Usually passes"]
+    places = [said.index(each) for each in order]
+    assert places == sorted(places)
+
+
+def test_what_is_under_way_is_told_for_people_and_pipes():
+    found = statistics(domain(leaf=cert(left=2 * DAY, life=3 * DAY), state=DomainState.REQUESTING))
+    report = make_report(found, NOW)
+    assert report.domains[0].level is Level.NOTICE
+    assert report.domains[0].summary in [line.text for line in table(report, 100)]
+    assert list(plain_table(report))[1].endswith("; a new one is being requested.")
+    assert row_of(delivery(state=DeliveryState.WRITTEN)).startswith("web: under way; ")
+
+
+def test_a_failed_delivery_that_is_tried_again_is_what_comes_next():
+    failing = [
+        delivery(target="one", error="no", next_attempt_at=NOW + timedelta(seconds=59)),
+        delivery(target="two", error="no", next_attempt_at=NOW + timedelta(hours=1)),
+    ]
+    for left, next_one in (
+        (timedelta(hours=23), "delivery in 59 seconds"),
+        (timedelta(seconds=9), "in 9 seconds"),
+    ):
+        one = domain(leaf=cert(), next_attempt_at=NOW + left)
+        report = make_report(statistics(one, deliveries=failing), NOW)
+        assert f"  {next_one}  " in list(plain_table(report))[1]
+
+
+@pytest.mark.parametrize(
+    ("left", "runway", "text"),
+    [
+        (DAY, 1, "1 attempt is left before the certificate ends"),
+        (DAY, 2, "2 attempts are left before the certificate ends"),
+        (-DAY, 0, None),
+    ],
+    ids=["one", "two", "ended"],
+)
+def test_a_runway_is_of_a_certificate_that_has_not_ended(left, runway, text):
+    one = attrs.evolve(make_report(statistics(domain(leaf=cert(left=left))), NOW).domains[0], runway=runway)
+    assert next((line.text for line in lines_about(one) if "Runway" in line.prefix), None) == text
+
+
+def test_requests_are_said_to_be_looks_too():
+    one = make_report(statistics(domain(leaf=cert(), attempts=22)), NOW).domains[0]
+    (text,) = [line.text for line in lines_about(one) if "Requests" in line.prefix]
+    assert text.startswith("22 since the start, looks included; last ")
+
+
+def lines_about(one):
+    return detail(
+        DomainDetail(program="1", at=NOW, source=Source.SERVICE, domain=one, certificates=(), events=())
+    )
+
+
+def test_the_remedy_of_a_hook_sends_nobody_where_he_is():
+    failing = delivery(error="exit status 1", output="no such unit")
+    found = statistics(domain(leaf=cert()), deliveries=(failing,))
+    for with_output in (True, False):
+        lines = lines_about(make_report(found, NOW, with_output=with_output).domains[0])
+        (remedy,) = [line.text for line in lines if "Remedy" in line.prefix]
+        assert ("(tscert-trio status" in remedy) is not with_output
+        assert "then try at once: tscert-trio renew" in remedy
+
+
 @pytest.mark.parametrize("mode", [Mode.READER, Mode.GUEST])
 def test_a_name_that_is_not_ordered_here_has_no_runway_and_says_why(mode):
     one = make_report(statistics(domain(leaf=cert(), mode=mode)), NOW).domains[0]
-    shown = [
-        line.text
-        for line in detail(
-            DomainDetail(program="1", at=NOW, source=Source.SERVICE, domain=one, certificates=(), events=())
-        )
-    ]
+    shown = [line.text for line in lines_about(one)]
     assert any("; not ordered here" in text for text in shown)
     assert not any("attempts before the certificate ends" in text for text in shown)

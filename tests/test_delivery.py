@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, nullcontext
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import attrs
 import pytest
@@ -592,10 +593,24 @@ async def test_a_delivery_that_fails_for_days_is_in_the_journal_once_for_each_ce
         async with open_all(target, journal=journal) as (_, manager):
             await trio.sleep(2 * DAY)
             assert delivery(manager).failures > 40
-            assert steps(journal) == ["written", "announced", "failed"]
+            assert steps(journal) == ["announced", "failed"]
             manager.renew(A, force=True)
             await trio.sleep(DAY)
-            assert steps(journal) == ["written", "announced", "failed"] * 2
+            assert steps(journal) == ["announced", "failed"] * 2
+
+
+async def test_nothing_has_happened_where_a_target_has_no_such_step(patient_clock, tmp_path, server):
+    """One that only looks at a server writes nothing, and announces nothing to anybody."""
+    looking = attrs.evolve(served_by(server, tmp_path), name="looking", files=None)
+    writing = TargetSettings(name="writing", files=files(tmp_path / "tls"))
+    with Journal() as journal:
+        async with open_all(looking, writing, journal=journal):
+            await trio.sleep(10)
+            server.load()
+            await trio.sleep(5 * MINUTE)
+        events = [each for each in journal.events(limit=1000) if hasattr(each, "target")]
+        assert {each.outcome for each in events if each.target == "looking"} == {"failed", "seen served"}
+        assert {each.outcome for each in events if each.target == "writing"} == {"written"}
 
 
 async def test_a_hook_that_goes_well_in_vain_is_in_the_journal_once(patient_clock, tmp_path, monkeypatch):
@@ -608,6 +623,7 @@ async def test_a_hook_that_goes_well_in_vain_is_in_the_journal_once(patient_cloc
             await trio.sleep(10)
             (book,) = manager._deliveries
             (record,) = book.all_records()
+            book.settings = attrs.evolve(served_by(SimpleNamespace(port=1), tmp_path), reload="nginx.service")
             book.goal = SEEN_SERVED
             for _ in range(50):
                 book.reach(record, ANNOUNCED)

@@ -52,7 +52,11 @@ def orders_until_limit(ledger, record, now, outcome, **options):
 
 def test_a_name_has_five_attempts_and_one_more_each_quarter_of_an_hour(ledger):
     a, error = record(), errors.ValidationError("no TXT")
-    assert orders_until_limit(ledger, a, NOW, error) == (5, "the limit on failed validations", 15 * MINUTE)
+    assert orders_until_limit(ledger, a, NOW, error) == (
+        5,
+        "the limit on attempts for a name in an hour",
+        15 * MINUTE,
+    )
     assert orders_until_limit(ledger, a, NOW + 15 * MINUTE, error)[0] == 1
     assert orders_until_limit(ledger, a, NOW + 45 * MINUTE, error)[0] == 2
     assert orders_until_limit(ledger, a, NOW + DAY, error)[0] == 5

@@ -159,11 +159,11 @@ def test_an_order_waits_for_the_ca_and_says_so():
 def test_an_order_waits_for_a_bucket_and_says_so():
     a = record(attempts_full_at=NOW + 70 * MINUTE)
     assert plan(a) == Step(
-        Request.ISSUE, NOW + 10 * MINUTE, "the limit on failed validations", NOW + 10 * MINUTE
+        Request.ISSUE, NOW + 10 * MINUTE, "the limit on attempts for a name in an hour", NOW + 10 * MINUTE
     )
     a.order_at = NOW + 9 * MINUTE
     assert plan(a) == Step(
-        Request.ISSUE, NOW + 10 * MINUTE, "the limit on failed validations", NOW + 10 * MINUTE
+        Request.ISSUE, NOW + 10 * MINUTE, "the limit on attempts for a name in an hour", NOW + 10 * MINUTE
     )
     a.order_at = NOW + 11 * MINUTE
     assert plan(a) == Step(Request.ISSUE, NOW + 11 * MINUTE)

@@ -7,10 +7,10 @@ from html.parser import HTMLParser
 import attrs
 import html5lib
 import pytest
-from status_scene import DAY, NOW, day, delivery, detail, event, fqdn, name, night, night_events, zone
+from status_scene import DAY, HOUR, NOW, day, delivery, detail, event, fqdn, name, night, night_events, zone
 
 from tscert_trio import ControlError
-from tscert_trio.schedule import Mode
+from tscert_trio.schedule import LETS_ENCRYPT, Mode
 from tscert_trio.statistics import CertManagerStatistics, DomainState, LimitStatistics
 from tscert_trio.status.history import DomainDetail
 from tscert_trio.status.making import make_report
@@ -181,12 +181,49 @@ def test_a_delivery_is_shown_with_what_is_seen_served_and_its_failure_says_what_
     assert "harmless until 2026-04-08 " in text
 
 
+def test_the_page_of_a_name_shows_its_trouble_as_bad_as_the_page_of_all_and_what_there_is_to_repair():
+    shop = name("shop", DAY)
+    failing = delivery(shop, "web", error="no such file: x.pem", is_done=False, good_until=None)
+    found = statistics_of(shop, deliveries=(failing,), cert_domains=frozenset({shop.domain}))
+    report = make_report(found, NOW).domains[0]
+    assert report.level is Level.BAD
+    html = render_domain(attrs.evolve(detail(), domain=report)).decode()
+    assert [each["class"] for each in Elements(html).all("div") if "wrong" in each.get("class", "")] == [
+        "wrong bad"
+    ]
+    (box,) = re.findall('<div class="trouble">.*?</div>', html)
+    assert "no such file: x.pem" in box
+    assert "Repair what it says" in box
+
+
+def test_a_remedy_sends_nobody_to_the_output_that_stands_below_it():
+    shop = name("shop", DAY)
+    failing = delivery(shop, "web", error="exit status 1", output="no such unit", is_done=False)
+    found = statistics_of(shop, deliveries=(failing,))
+    for with_output in (True, False):
+        report = make_report(found, NOW, with_output=with_output)
+        own = render_domain(attrs.evolve(detail(), domain=report.domains[0])).decode()
+        assert ("(tscert-trio status" in own) is not with_output
+        assert "Look at what the hook or the reload wrote" in own
+        assert "(tscert-trio status shop.tail1234.ts.net)" in render_page(report, (), {}).decode()
+
+
 def test_a_row_says_when_it_is_asked_for_next_and_what_limit_it_waits_for():
     text = "".join(Elements(row(page(), "git")).texts)
     assert "next attempt in 30 hours 2026-03-11 " in text
     assert "waits for the limit on certificates for the same name until 2026-03-11 " in text
     assert "2 failures in a row" in text
     assert re.search(r"\d+ attempts left before the certificate ends", text)
+
+
+def test_a_row_says_when_a_failed_delivery_is_tried_again_if_that_is_sooner():
+    text = "".join(Elements(row(page(), "shop")).texts)
+    assert re.search(r"next attempt in 41 minutes 2026-03-10 04:53 CET, to deliver it", text)
+    shop = name("shop", DAY, next_attempt_at=NOW + DAY / 48)
+    failing = delivery(shop, error="no", next_attempt_at=NOW + DAY)
+    text = "".join(Elements(row(page(statistics_of(shop, deliveries=(failing,))), "shop")).texts)
+    assert "next attempt in 30 minutes" in text
+    assert "to deliver it" not in text
 
 
 def test_the_bar_of_a_life_says_in_words_what_it_shows():
@@ -216,6 +253,17 @@ def test_a_guest_is_promised_no_attempt():
     assert "not ordered here (issue = false)" in text
     assert "Attempts left" not in text
     assert "Attempts left" in row(page(statistics_of(name("new", DAY))), "new")
+
+
+def test_what_is_left_is_counted_as_people_do_and_nothing_is_left_before_an_end_that_is_past():
+    limits = {"limits": LETS_ENCRYPT}
+    spent = {"attempts_full_at": NOW + HOUR, "certificates_full_at": NOW + 33.6 * 4 * HOUR}
+    text = row(page(statistics_of(name("new", DAY, **limits, **spent))), "new")
+    assert "1 attempt for the name in an hour, 1 new certificate a week" in text
+    text = row(page(statistics_of(name("new", DAY, **limits))), "new")
+    assert "5 attempts for the name in an hour, 5 new certificates a week" in text
+    assert "Attempts left" not in row(page(), "files")
+    assert "before the certificate ends" not in row(page(), "wiki")
 
 
 def test_the_end_of_what_was_good_is_no_promise_once_it_is_past():
@@ -261,10 +309,11 @@ def test_times_are_for_people_in_the_zone_of_the_machine_and_exact_for_programs(
 def test_limits_are_shown_as_meters_with_their_tailnet():
     html = page()
     labels = [each.get("aria-label") for each in Elements(html).all("svg")]
-    assert "new names in a week, tail1234.ts.net: 43 of 50 used" in labels
+    assert "new names in a week, tail1234.ts.net: 7 of 50 left" in labels
     limit = attrs.evolve(night().limits[1], is_exceeded=True, until=NOW + DAY)
     text = "".join(Elements(page(attrs.evolve(night(), limits=(limit,)))).texts)
-    assert "43 of 50 used; the CA says it is reached, the next one may be had at 2026-03-11 " in text
+    assert "289 of 300 left" in html
+    assert "the CA says it is reached, the next one may be had at 2026-03-11 " in text
 
 
 def test_tailscaled_is_shown_with_its_trouble():

@@ -208,6 +208,7 @@ async def test_over_tcp_nothing_is_renewed(autojump_clock, start, sandbox):
         f"/api/v1/domains/{A}/renew", "POST", headers=[AS_JSON], body=b'{"force": true}'
     )
     assert answer.status == 403
+    assert answer.json["error"] == "renewals are taken by the Unix socket alone, and from no proxy"
     assert answer.json["remedy"] == f"run, on this machine: sudo tscert-trio renew {A}"
     await trio.sleep(5)
     assert len(sandbox.orders) == orders

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from .delivery_record import DeliveryRecord, DeliveryState, goal_of
+from .delivery_record import DeliveryRecord, DeliveryState, goal_of, steps_of
 from .errors import HookError, TargetError
 from .journal import DeliveryEvent
 from .loop_log import local_time
@@ -170,7 +170,8 @@ class DeliveryBook:
             if was_bad:
                 self._context.news.give()  # somebody may wait to hear it
             self.tell(record, f"the certificate is {state.value}", level=logging.INFO)
-        self._remember(record, state.value if is_news else None)
+        is_done = state in steps_of(self.settings)  # else there was nothing to do
+        self._remember(record, state.value if is_news and is_done else None)
 
     def fall_back(self, record: DeliveryRecord, state: DeliveryState) -> None:
         """Note that a step is to be done again."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .certificate import Certificate
     from .target_settings import TargetSettings
 
-__all__ = ["DELIVERY_ERROR", "DELIVERY_REMEDY", "DeliveryRecord", "DeliveryState", "goal_of"]
+__all__ = ["DELIVERY_ERROR", "DELIVERY_REMEDY", "DeliveryRecord", "DeliveryState", "goal_of", "steps_of"]
 
 DELIVERY_ERROR = "DeliveryError"
 """The class by which a delivery that fails is told, as a name's failures are by theirs."""
@@ -40,11 +40,17 @@ _ORDER = list(DeliveryState)
 
 def goal_of(target: TargetSettings) -> DeliveryState:
     """Return what is the most that a target can tell: its last step."""
-    if target.probe is not None:
-        return DeliveryState.SEEN_SERVED
-    if target.hook is not None or target.reload is not None or target.signal is not None:
-        return DeliveryState.ANNOUNCED
-    return DeliveryState.WRITTEN
+    return max(steps_of(target), key=_ORDER.index)
+
+
+def steps_of(target: TargetSettings) -> set[DeliveryState]:
+    """Return what a target does; it goes through the other states all the same, with nothing to do there."""
+    has = {
+        DeliveryState.WRITTEN: target.files,
+        DeliveryState.ANNOUNCED: target.hook or target.reload or target.signal,
+        DeliveryState.SEEN_SERVED: target.probe,
+    }
+    return {state for state, step in has.items() if step is not None} or {DeliveryState.WRITTEN}
 
 
 @attrs.define(kw_only=True)

@@ -79,7 +79,7 @@ class DomainStatistics:
     order_at: datetime | None = None
     """Until when failures keep it from ordering."""
     attempts_full_at: datetime = LONG_AGO
-    """When nothing is spent any more of the CA's limit on failed validations."""
+    """When nothing is spent any more of the limit on attempts for a name in an hour."""
     certificates_full_at: datetime = LONG_AGO
     """The same of its limit on certificates for the same name."""
     limits: CALimits = attrs.field(default=NO_LIMITS, repr=False)
@@ -108,7 +108,7 @@ class DomainStatistics:
         return self.due_and_runway(now)[2]
 
     def attempts_left(self, now: datetime) -> int | None:
-        """Return how many orders the CA's limit on failed validations lets through; ``None``: any number."""
+        """Return how many attempts the limit for a name in an hour lets through now; ``None``: any number."""
         return self.limits.attempts_per_name.left(self.attempts_full_at, now)
 
     def certificates_left(self, now: datetime) -> int | None:

@@ -54,7 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--force", action="store_true", help="allow a --min-validity above half of a certificate's life"
     )
-    parser.add_argument("--socket", metavar="PATH", type=Path, help="tailscaled's socket [TSCERT_SOCKET]")
+    parser.add_argument(
+        "--socket", metavar="PATH", type=Path, help="tailscaled's socket [TSCERT_SOCKET, TS_SOCKET]"
+    )
     parser.set_defaults(command=command)
 
 

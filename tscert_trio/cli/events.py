@@ -1,7 +1,7 @@
 """Show what has happened: attempts and steps of deliveries, the newest last.
 
-Where the service does not answer, its journal tells. Exit status: 0 it was shown, 1 nothing is known, 2 the
-command line makes no sense.
+Where the service does not answer, its journal tells, and there is nothing to follow. Exit status: 0 it was
+shown, 1 nothing is known or to be followed, 2 the command line makes no sense.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def command(options: argparse.Namespace) -> int:
     """Show them; return the exit status."""
-    if options.follows:
-        _follow(options, find_service(options))
+    if options.follows and (client := _service(options)) is not None:
+        _follow(options, client)
 
     def from_service(client: StatusClient) -> EventList:
         return client.events(limit=options.count, domain=_name(options, client))
@@ -63,7 +63,14 @@ def command(options: argparse.Namespace) -> int:
         return read_events(folder, name, options.count)
 
     _print(ask(options, from_service, from_journal).events, options)
-    return 0
+    return int(options.follows)
+
+
+def _service(options: argparse.Namespace) -> StatusClient | None:
+    try:
+        return find_service(options)
+    except NoStatusServiceError:  # whoever asks the journal instead tells why
+        return None
 
 
 def _count(text: str) -> int:

@@ -13,7 +13,7 @@ from ..status.words import in_time, moment
 from .telling import attempts_left, certificates_left, says_as_much
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
 
     from ..status.report import CertificateReport, DeliveryReport, DomainReport, Trouble
@@ -55,7 +55,8 @@ class Renewal:
     _text: str = ""
     _left: str | None = None
     """What is left of a limit of the CA."""
-    _trouble: Trouble | None = None
+    _notes: Sequence[str] = ()
+    """What it means, and what to do."""
     _over_since: float | None = None
 
     @property
@@ -104,9 +105,7 @@ class Renewal:
         yield f"{self.name}: {self._text}"
         if self._left is not None:
             yield f"  {self._left}"
-        if self._trouble is not None:
-            yield f"  {self._trouble.meaning}"
-            yield f"  {self._trouble.remedy}"
+        yield from (f"  {note}" for note in self._notes)
 
     def as_json(self) -> dict[str, Any]:
         """Return what came of it, as JSON holds it."""
@@ -120,7 +119,7 @@ class Renewal:
         }
 
     def _waits(self, report: DomainReport) -> None:
-        self.outcome, self._trouble = report.state, report.trouble
+        self.outcome, self._notes = report.state, _notes(report.trouble)
         if report.state == "limited":
             until = report.limited_until or report.next_attempt_at
             when = f" until {moment(until)} ({in_time(until, self._now)})" if until is not None else ""
@@ -139,12 +138,15 @@ class Renewal:
         new, old = report.certificate, self.before.certificate
         is_new = new is not None and (old is None or new.fingerprint != old.fingerprint)
         if report.trouble is not None:
-            self.outcome, self._trouble = "failed", report.trouble
-            until = (
-                f"; the present certificate is {_until(new, self._now)}" if report.is_ready and new else ""
-            )
-            left = f"; {left}" if (left := attempts_left(report)) is not None else ""
-            self._text = f"failed ({report.trouble.kind}): {report.trouble.text.rstrip('.')}{left}{until}"
+            self.outcome, self._notes = "failed", _notes(report.trouble)
+            parts = [f"failed ({report.trouble.kind}): {report.trouble.text.rstrip('.')}"]
+            if (left := attempts_left(report)) is not None:
+                parts.append(left)
+            if (again := report.limited_until or report.next_attempt_at) is not None:
+                parts.append(f"tried again {in_time(again, self._now)}, at {moment(again)}")
+            if report.is_ready and new is not None:
+                parts.append(f"the present certificate is {_until(new, self._now)}")
+            self._text = "; ".join(parts)
             return
         self._over_since = seconds if self._over_since is None else self._over_since
         if self._is_delivering(report) and seconds - self._over_since < _DELIVERY_SECONDS:
@@ -152,16 +154,28 @@ class Renewal:
             return
         verb = ("renewed" if old is not None else "issued") if is_new else "not due"
         text = f"{verb}: {_until(new, self._now)}" if new is not None else verb
-        failed = next((each for each in report.deliveries if each.trouble is not None), None)
+        failed = [each for each in report.deliveries if each.trouble is not None]
         left_now = certificates_left(report)
         if is_new and self.is_forced and left_now is not None:
             self._left = left_now
         elif not (is_new or self.is_forced or failed):  # an order would not mend a delivery
             text += "; --force orders a new one all the same"
         self.outcome, self._text = verb, text
-        if failed is not None:
-            self.outcome, self._trouble = "not delivered", failed.trouble
-            self._text = with_output(f"{text}; but {failed.target}: {failed.summary}", failed.output)
+        if failed:
+            self._not_delivered(text, sorted(failed, key=lambda each: -each.level.rank))
+
+    def _not_delivered(self, text: str, failed: list[DeliveryReport]) -> None:
+        """Tell of all deliveries that fail, the worst first."""
+        parts, meanings, remedies = [], [], []
+        for each in failed:
+            assert each.trouble is not None
+            again = each.next_attempt_at
+            then = f"; tried again {in_time(again, self._now)}" if again is not None else ""
+            parts.append(with_output(f"{each.target}: {each.summary}{then}", each.output))
+            meanings.append(f"{each.target}: {each.trouble.meaning}")
+            remedies.append(each.trouble.remedy)
+        self.outcome, self._text = "not delivered", f"{text}; but {'; and '.join(parts)}"
+        self._notes = [*meanings, *dict.fromkeys(remedies)]
 
     def _is_delivering(self, report: DomainReport) -> bool:
         return any(self._is_tried(each) for each in report.deliveries)
@@ -181,6 +195,10 @@ class Renewal:
         assert self.asked_at is not None
         last = self._after.last_attempt_at if self._after is not None else None
         return self.asked_at if last is None else max(self.asked_at, last)
+
+
+def _notes(trouble: Trouble | None) -> Sequence[str]:
+    return () if trouble is None else (trouble.meaning, trouble.remedy)
 
 
 def _until(certificate: CertificateReport, now: datetime) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import enum
+import math
 from typing import TYPE_CHECKING
 
 from ..status.report import Level
 from ..status.words import span
+from .telling import as_sentences
 from .terminal import clean
 
 if TYPE_CHECKING:
@@ -78,7 +80,7 @@ def _text(report: StatusReport, short: list[str]) -> str:
     parts = [f"{left}{more}."]
     if report.level.rank >= Level.WARNING.rank:  # else it says that all is well
         parts.append(report.summary)
-    return " ".join(reversed(parts) if report.level is Level.BAD else parts)
+    return as_sentences(*(reversed(parts) if report.level is Level.BAD else parts))
 
 
 def _days_left(domain: DomainReport, report: StatusReport) -> float | None:
@@ -96,6 +98,7 @@ def _performance(
     """
     ranges = f"{warn_days:g}:;{crit_days:g}:"
     known = sorted((days, name) for name, days in left.items() if days is not None)
-    names = [f"'{name}'={days:.2f};{ranges}" for days, name in known[:_MOST_NAMES]]
+    # Rounded down, as days are in words, so that both say the same.
+    names = [f"'{name}'={math.floor(days * 100) / 100:.2f};{ranges}" for days, name in known[:_MOST_NAMES]]
     counts = [f"{level}={number};;;0" for level, number in report.counts.items()]
     return [*counts, *names]

@@ -49,7 +49,7 @@ def detail(found: DomainDetail, cert_domains: Sequence[str] | None = None) -> li
     issued = [each.at for each in found.events if each.outcome == "issued"]
     lines += _attempts(domain, now, max(issued, default=None))
     for delivery in domain.deliveries:
-        lines += _delivery(delivery, now)
+        lines += _delivery(delivery, domain.name, now)
     count = len(found.certificates)
     if count > 1:
         lines.append(_row("Before", f"{count - 1} more certificate{'s' if count > 2 else ''} in 400 days"))
@@ -95,8 +95,8 @@ def _certificate(certificate: CertificateReport | None, now: datetime) -> Iterat
 
 def _attempts(domain: DomainReport, now: datetime, issued_at: datetime | None) -> Iterator[Line]:
     last = f"last {_when(domain.last_attempt_at, now)}" if domain.last_attempt_at else "none remembered"
-    count = f"{domain.attempts} since the start, " if domain.attempts else ""
-    yield _row("Attempts", f"{count}{last}")
+    count = f"{domain.attempts} since the start, looks included; " if domain.attempts else ""
+    yield _row("Requests", f"{count}{last}")
     if domain.last_success_at is not None:
         yield _row("Last seen good", _when(domain.last_success_at, now))
     if issued_at is not None:
@@ -106,9 +106,10 @@ def _attempts(domain: DomainReport, now: datetime, issued_at: datetime | None) -
     left = [text for text in (attempts_left(domain), certificates_left(domain)) if text is not None]
     if left:
         yield _row("CA's limits", ", ".join(left))
-    if domain.certificate is not None and domain.mode not in NOT_ORDERED:
+    if domain.is_ready and domain.mode not in NOT_ORDERED:
         number = "plenty of" if domain.runway >= _RUNWAY_ENOUGH else str(domain.runway)
-        yield _row("Runway", f"{number} attempts are left before the certificate ends")
+        attempts = "attempt is" if domain.runway == 1 else "attempts are"
+        yield _row("Runway", f"{number} {attempts} left before the certificate ends")
 
 
 def _trouble(trouble: Trouble | None) -> Iterator[Line]:
@@ -118,7 +119,7 @@ def _trouble(trouble: Trouble | None) -> Iterator[Line]:
         yield _row("Remedy", trouble.remedy)
 
 
-def _delivery(delivery: DeliveryReport, now: datetime) -> Iterator[Line]:
+def _delivery(delivery: DeliveryReport, name: str, now: datetime) -> Iterator[Line]:
     state = "done" if delivery.is_done else f"the last step is: {delivery.goal}"
     yield Line(delivery.target, "bold", f"{'Target':>{_LABEL_WIDTH}}: ", "bold")
     text = f"{delivery.state} since {_when(delivery.since, now)}; {state}"
@@ -129,10 +130,10 @@ def _delivery(delivery: DeliveryReport, now: datetime) -> Iterator[Line]:
         yield _row("", f"the probe saw last: {delivery.served} certificate".replace("none ", "no "))
     if delivery.checked_at is not None:
         yield _row("", f"looked at last {_when(delivery.checked_at, now)}")
-    if delivery.trouble is not None:
-        yield _row("Failure", delivery.trouble.text, "red")
-        yield _row("Meaning", delivery.trouble.meaning)
-        yield _row("Remedy", delivery.trouble.remedy)
+    if (trouble := delivery.trouble_beside_output(name)) is not None:
+        yield _row("Failure", trouble.text, "red")
+        yield _row("Meaning", trouble.meaning)
+        yield _row("Remedy", trouble.remedy)
         if delivery.next_attempt_at is not None:
             yield _row(
                 "", f"{delivery.failures} in a row; next attempt {_when(delivery.next_attempt_at, now)}"

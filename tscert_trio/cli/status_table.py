@@ -55,6 +55,8 @@ def _rows(report: StatusReport, width: int) -> Iterator[Line]:
         yield Line(f"{name:<{name_width}}{_GAP}{cells}", "", mark, style)
         if domain.level.rank >= Level.WARNING.rank:
             yield from _why(domain, report)
+        elif domain.level is Level.NOTICE:
+            yield Line(domain.summary, "", _INDENT)
 
 
 def _room(facts: Sequence[Sequence[str]], width: int) -> int:
@@ -121,11 +123,24 @@ def _notes(trouble: Trouble, said: str = "") -> Iterator[Line]:
 
 
 def _why_on_a_line(domain: DomainReport, report: StatusReport) -> str:
-    if domain.level.rank < Level.WARNING.rank:
+    """Return why a name is as it is, each sentence with its own remedy, and the worst first."""
+    if domain.level is Level.GOOD:
         return ""
-    parts, trouble = [domain.summary], domain.trouble
+    why, trouble, targets = [], domain.trouble, list(_of_targets(domain))
     if trouble is not None and trouble != _of_tailscaled(report):  # which the first line tells
-        parts += [] if says_as_much(domain.summary, trouble) else [trouble.text]
-        parts += [trouble.meaning, trouble.remedy]
-    parts += [each.trouble.remedy for each in domain.deliveries if each.trouble is not None]
-    return as_sentences(*parts)
+        said = [] if says_as_much(domain.summary, trouble) else [f"{trouble.kind}: {trouble.text}"]
+        why = [*said, trouble.meaning, trouble.remedy]
+    if targets and targets[0].startswith(domain.summary):
+        return as_sentences(*targets, *why)
+    return as_sentences(f"{domain.summary[:1].upper()}{domain.summary[1:]}", *why, *targets)
+
+
+def _of_targets(domain: DomainReport) -> Iterator[str]:
+    """Yield how deliveries are that fail or speak for the name; the latter first."""
+    said = {f"{each.target}: {each.summary}": each.trouble for each in domain.deliveries}
+    for text in sorted(said, key=lambda text: text != domain.summary):
+        trouble = said[text]
+        if trouble is not None:
+            yield as_sentences(text, trouble.remedy)
+        elif text == domain.summary:
+            yield as_sentences(text)

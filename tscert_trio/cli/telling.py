@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["as_sentences", "attempts_left", "certificates_left", "comes_next", "says_as_much"]
 
 _MOST = 5
-"""So many failed validations an hour, and new certificates a week, Let's Encrypt allows a name."""
+"""So many attempts in an hour, and new certificates a week, a name has."""
 
 _FACTS = ("this node's CertDomains",)
 """What a reason may say that the sentence before it has said."""
@@ -32,19 +32,23 @@ def says_as_much(sentence: str, trouble: Trouble) -> bool:
 
 
 def as_sentences(*parts: str) -> str:
-    """Return parts as sentences: with a capital and a full stop, each once."""
+    """Return parts as sentences: with a full stop, each once. None gets a capital: some begin with a name."""
     whole = [part.strip().rstrip(".") for part in dict.fromkeys(parts)]
-    return " ".join(f"{part[0].upper()}{part[1:]}." for part in whole if part)
+    return " ".join(f"{part}." for part in whole if part)
 
 
 def comes_next(domain: DomainReport, now: datetime) -> str:
-    """Return when it is tried next; where an order has to wait, when that is, and a look that comes before.
+    """Return what comes next, and when: a failed delivery that is tried again, or the next attempt.
+
+    Where an order has to wait it is told when that is, and a look that comes before.
 
     Args:
         domain: how it is.
         now: the present time.
     """
-    at, order_at = domain.next_attempt_at, domain.limited_until
+    at, order_at, delivery_at = domain.next_attempt_at, domain.limited_until, domain.next_delivery_at
+    if delivery_at is not None and all(each is None or delivery_at < each for each in (at, order_at)):
+        return f"delivery {in_time(delivery_at, now)}"
     if order_at is None:
         return "-" if at is None else in_time(at, now)
     order = f"order {in_time(order_at, now)}"
@@ -53,7 +57,7 @@ def comes_next(domain: DomainReport, now: datetime) -> str:
 
 def attempts_left(domain: DomainReport) -> str | None:
     """Return how many attempts the CA's limit lets through; ``None`` where none is spent."""
-    return _left(domain.attempts_left, "attempts an hour")
+    return _left(domain.attempts_left, "attempts for a name in an hour")
 
 
 def certificates_left(domain: DomainReport) -> str | None:

@@ -66,7 +66,7 @@ class CALimits:
     """The limits of a CA, as far as this machine can tell what it has spent."""
 
     attempts_per_name: Bucket
-    """Requests that may fail a validation; a little below the CA's own, since tailscaled spends, too."""
+    """In an hour, failed or not: the CA counts failed validations, and nobody knows which one will fail."""
     certificates_per_name: Bucket
     orders: Bucket
     """Of the machine's ACME account."""

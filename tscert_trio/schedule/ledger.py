@@ -73,7 +73,10 @@ class Ledger:
         waits = [
             (record.hold_until or LONG_AGO, "the CA's Retry-After"),
             (account.hold_until or LONG_AGO, "the CA's Retry-After for all names"),
-            (limits.attempts_per_name.ready_at(record.attempts_full_at), "the limit on failed validations"),
+            (
+                limits.attempts_per_name.ready_at(record.attempts_full_at),
+                "the limit on attempts for a name in an hour",
+            ),
             (certificate_at, "the limit on certificates for the same name"),
             (limits.orders.ready_at(account.orders_full_at), "the limit on orders"),
         ]

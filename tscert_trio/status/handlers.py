@@ -171,8 +171,14 @@ def stream(context: StatusContext, _request: Request) -> Response | StreamRespon
 
 def renew(context: StatusContext, request: Request, name: str) -> Response:
     """Have a certificate renewed now: ``{"force": true}`` even if it is not due."""
-    if not may_renew(request.peer_uid, is_local=is_from_here(request), own_uid=os.geteuid()):
-        who = f"only root and the user with number {os.geteuid()}, who runs the service, may renew"
+    is_local, own_uid = is_from_here(request), os.geteuid()
+    if not may_renew(request.peer_uid, is_local=is_local, own_uid=own_uid):
+        user = f" and the user with number {own_uid}, who runs the service," if own_uid else ""
+        who = (
+            f"only root{user} may renew"
+            if is_local
+            else "renewals are taken by the Unix socket alone, and from no proxy"
+        )
         return error(403, who, f"run, on this machine: sudo tscert-trio renew {name}")
     if request.headers.get("content-type") != JSON:
         return error(415, "a wish to renew is taken as JSON only", f"send it with Content-Type: {JSON}")

@@ -146,6 +146,17 @@ class DeliveryReport:
     good_until: datetime | None
     """The end of the certificate with which the goal was reached last."""
 
+    def trouble_beside_output(self, name: str) -> Trouble | None:
+        """Return why a step failed, for who is shown the output, too: the remedy does not send him there.
+
+        Args:
+            name: whose certificate is delivered.
+        """
+        if self.trouble is None or self.output is None:
+            return self.trouble
+        remedy = self.trouble.remedy.replace(f" (tscert-trio status {name})", "")
+        return attrs.evolve(self.trouble, remedy=remedy)
+
 
 @attrs.frozen(kw_only=True)
 class DomainReport:
@@ -187,7 +198,7 @@ class DomainReport:
     limited_until: datetime | None
     """Until when it waits for that."""
     attempts_left: int | None
-    """Orders that the CA's limit on failed validations lets through now; ``null``: any number."""
+    """Attempts that the limit for a name in an hour lets through now; ``null``: any number."""
     certificates_left: int | None
     """New certificates that its limit for the same name lets through now; ``null``: any number."""
     deliveries: tuple[DeliveryReport, ...]
@@ -197,6 +208,12 @@ class DomainReport:
     def is_ready(self) -> bool:
         """Whether it has a valid certificate."""
         return self.certificate is not None and self.certificate.is_valid
+
+    @property
+    def next_delivery_at(self) -> datetime | None:
+        """When a delivery that failed is tried again, the first of them."""
+        ats = [each.next_attempt_at for each in self.deliveries if each.trouble is not None]
+        return min((at for at in ats if at is not None), default=None)
 
 
 @attrs.frozen(kw_only=True)
@@ -208,7 +225,7 @@ class LimitReport:
     scope: str
     """The tailnet, or ``this machine``."""
     used: int
-    """How much this machine has spent, or the CA says is spent."""
+    """How much this machine has spent, or the CA says is spent; less what has come back since, bit by bit."""
     capacity: int
     """How much there is in all."""
     is_exceeded: bool

@@ -38,10 +38,15 @@ def meter_view(limit: LimitReport, now: datetime) -> MeterView:
         limit: the limit.
         now: the present time.
     """
-    words = safe(f"{limit.used} of {limit.capacity} used")
+    words = escape(_left(limit))
     if limit.is_exceeded:
-        words = safe(f"{words}; the CA says it is reached, the next one may be had {_until(limit, now)}")
+        words = safe(f"the CA says it is reached, the next one may be had {_until(limit, now)}")
     return MeterView(name=limit.name, scope=limit.scope, words=words, picture=_picture(limit))
+
+
+def _left(limit: LimitReport) -> str:
+    """Return what may be spent now; what is spent comes back bit by bit, so it is no count of the past."""
+    return f"{max(limit.capacity - limit.used, 0)} of {limit.capacity} left"
 
 
 def _until(limit: LimitReport, now: datetime) -> Markup:
@@ -51,7 +56,8 @@ def _until(limit: LimitReport, now: datetime) -> Markup:
 def _picture(limit: LimitReport) -> Markup:
     share = min(100 * limit.used / max(limit.capacity, 1), 100)
     level = "full" if limit.is_exceeded else "much" if share >= 80 else "some"
-    label = escape(f"{limit.name}, {limit.scope}: {limit.used} of {limit.capacity} used")
+    words = "reached, says the CA" if limit.is_exceeded else _left(limit)
+    label = escape(f"{limit.name}, {limit.scope}: {words}")
     ticks = "".join(f'<rect class="tick" x="{10 * n}%" width="1" height="10"/>' for n in range(1, 10))
     return safe(
         f'<svg class="meter {level}" role="img" aria-label="{label}" width="100%" height="10">'

@@ -28,8 +28,10 @@ _NO_TIME = {
 
 
 def next_attempt(report: DomainReport, now: datetime) -> str:
-    """Return when the name is asked for next: in how long, and at what time."""
-    at = report.limited_until or report.next_attempt_at
+    """Return when the name is asked for next, or delivered if that is sooner: in how long, at what time."""
+    at, delivery_at = report.limited_until or report.next_attempt_at, report.next_delivery_at
+    if delivery_at is not None and (at is None or delivery_at < at) and report.state != "requesting":
+        return f"<b>{in_time(delivery_at, now)}</b> {stamp(delivery_at)}, to deliver it"
     if at is None and report.mode == "guest":
         return "<b>never: it is not ordered here</b>"
     if at is None and report.trouble is not None and report.trouble.kind == "UnreachableError":
@@ -55,16 +57,21 @@ def facts(report: DomainReport, now: datetime) -> str:
             terms += f" ({why})" if why else ""
     attempt, success = report.last_attempt_at, report.last_success_at
     result = ", well" if attempt is not None and attempt == success else ""
-    terms += f"<dt>Last attempt<dd>{when(attempt, now)}{result}"
+    terms += f"<dt>Last request<dd>{when(attempt, now)}{result}"
     if not result:
         terms += f"<dt>Last success<dd>{when(success, now)}"
     if report.mode in NOT_ORDERED:
         return terms
-    runway = "enough" if report.runway >= _ENOUGH else f"{report.runway} before the certificate ends"
-    terms += f"<dt>Attempts left<dd>{runway}"
-    if report.attempts_left is not None:
-        terms += f"<dt>The CA lets through now<dd>{report.attempts_left} orders for the name"
-        terms += f", {report.certificates_left} certificates" if report.certificates_left is not None else ""
+    if report.is_ready:
+        runway = "enough" if report.runway >= _ENOUGH else f"{report.runway} before the certificate ends"
+        terms += f"<dt>Attempts left<dd>{runway}"
+    attempts, certificates = report.attempts_left, report.certificates_left
+    if attempts is not None:
+        terms += (
+            f"<dt>Left of limits<dd>{attempts} attempt{'s' if attempts != 1 else ''} for the name in an hour"
+        )
+        if certificates is not None:
+            terms += f", {certificates} new certificate{'s' if certificates != 1 else ''} a week"
     return terms
 
 
@@ -91,15 +98,18 @@ def _urgent(report: DomainReport, now: datetime) -> Iterator[str]:
         yield f"waits for {escape(report.limit)}{until}"
 
 
-def troubles(report: DomainReport) -> str:
-    """Return why a name or its deliveries fail, each with what to do; nothing where all is well."""
-    said = report.summary
-    boxes = [] if report.trouble is None else [trouble_box(report.trouble, said=said)]
-    boxes += [
-        trouble_box(each.trouble, of=each.target, said=said)
-        for each in report.deliveries
-        if each.trouble is not None
-    ]
+def troubles(report: DomainReport, *, is_own_page: bool = False) -> str:
+    """Return why a name or its deliveries fail, each with what to do; nothing where all is well.
+
+    Args:
+        report: of the name.
+        is_own_page: whether it is for the page that shows what a hook wrote, too.
+    """
+    boxes = [] if report.trouble is None else [trouble_box(report.trouble, said=report.summary)]
+    for each in report.deliveries:
+        trouble = each.trouble_beside_output(report.name) if is_own_page else each.trouble
+        if trouble is not None:
+            boxes.append(trouble_box(trouble, of=each.target))
     return "".join(boxes)
 
 

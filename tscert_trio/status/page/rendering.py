@@ -73,7 +73,7 @@ def domain(detail: DomainDetail) -> bytes:
         title=f"{LEVEL_WORDS[report.level]} · {report.name}",
         domain=report,
         word=LEVEL_WORDS[report.level],
-        wrong=safe(troubles(report) + urgent(report, now)),
+        wrong=safe(troubles(report, is_own_page=True) + urgent(report, now)),
         life=safe(life_bar(report.certificate, now)) if report.certificate is not None else None,
         next_attempt=safe(next_attempt(report, now)),
         facts=safe(facts(report, now)),
