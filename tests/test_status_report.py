@@ -499,7 +499,8 @@ SENTENCES = [
         (WELL, RENEWED),
         {},
         NOTICE,
-        f"Both names are well; {BUSY}: valid until {moment(NOW + 10 * DAY)} (10 days); a new one is being requested",
+        f"Both names are well; {BUSY}: valid until {moment(NOW + 10 * DAY)} (10 days); "
+        "a new one is being requested",
     ),
     ((WELL,), {"trouble": AWAY}, WARNING, f"{IS_AWAY_HARMLESS}The name is well."),
     ((WELL, UNWELL), {}, WARNING, f"1 of 2 names is not well, {UNTIL}"),
