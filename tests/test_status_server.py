@@ -568,6 +568,18 @@ async def test_what_cannot_be_listened_on_is_told_and_tried_again_and_the_certif
     assert (await service.get("/livez")).status == 200
 
 
+async def test_what_cannot_be_listened_on_a_second_time_is_told_again(autojump_clock, start, caplog):
+    service = await start(listen=None)
+    for count in (1, 2):
+        service.socket.unlink()
+        service.socket.write_text("in the way")
+        await trio.sleep(100)
+        assert caplog.text.count("nobody can ask at") == count
+        service.socket.unlink()
+        await trio.sleep(31)
+        assert (await service.get("/livez")).status == 200
+
+
 async def test_an_unknown_group_is_told(autojump_clock, start, caplog):
     await start(status_group="no-such-group", listen=None)
     assert "no-such-group" in caplog.text

@@ -103,6 +103,7 @@ async def _keep_serving(
             async with open_listener() as listener:
                 where = _where(listener)
                 _logger.info("the status %s", where)
+                told = ""
                 tried.set()
                 await _serve_until_gone(answer, listener)
                 _logger.warning("the status %s no more, since its file is gone; making it anew", where)
