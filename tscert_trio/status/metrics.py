@@ -98,7 +98,9 @@ _ATTEMPTS = Metric(
     "Requests by kind (look, renew, issue) and outcome: issued, found, or the class of the failure.",
     ("request", "outcome"),
 )
-_WANTED = _gauge("tscert_domains_wanted", "How many names want a certificate; absent until every source was read.")
+_WANTED = _gauge(
+    "tscert_domains_wanted", "How many names want a certificate; absent until every source was read."
+)
 
 _OF_DELIVERIES: dict[Metric, Callable[[DeliveryStatistics], int]] = {
     _gauge(
