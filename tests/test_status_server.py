@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import re
+import socket
 import stat
 from datetime import timedelta
 
@@ -503,6 +504,25 @@ async def test_the_certificates_do_not_wait_for_a_name_server_that_is_slow(autoj
     assert (await service.get("/livez")).status == 200
     await trio.sleep(100)
     assert "the name server is away" in caplog.text
+
+
+class TwoAddresses(SlowResolver):
+    """As of localhost with ``::1``, which not each machine has."""
+
+    async def getaddrinfo(self, _host, port, *_args):
+        await trio.lowlevel.checkpoint()
+        address = (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", port))
+        return [address, address]
+
+
+async def test_a_host_with_two_addresses_is_answered_at_both(autojump_clock, start, caplog):
+    trio.socket.set_custom_hostname_resolver(TwoAddresses())
+    service = await start(listen="box.example:0")
+    ports = re.findall(r"the status page is at http://127\.0\.0\.1:(\d+)/", caplog.text)
+    assert len(set(ports)) == 2
+    for port in ports:
+        answer = await attrs.evolve(service, port=int(port)).get_by_tcp("/livez")
+        assert answer.status == 200
 
 
 async def test_an_error_of_the_listener_is_told_and_it_listens_again(
