@@ -297,8 +297,12 @@ async def test_a_body_longer_than_any_wish_is_not_taken(autojump_clock, start):
     [
         ("POST", "/", "GET, HEAD"),
         ("DELETE", "/api/v1/status", "GET, HEAD"),
-        ("PUT", f"/api/v1/domains/{A}", "GET"),
-        ("DELETE", f"/api/v1/domains/{A}/renew", "GET, POST"),
+        ("PUT", f"/api/v1/domains/{A}", "GET, HEAD"),
+        ("POST", f"/domains/{A}", "GET, HEAD"),
+        ("DELETE", "/static/page.css", "GET, HEAD"),
+        ("DELETE", f"/api/v1/domains/{A}/renew", "POST"),
+        ("GET", f"/api/v1/domains/{A}/renew", "POST"),
+        ("HEAD", f"/api/v1/domains/{A}/renew", "POST"),
     ],
 )
 async def test_another_method_is_told_which_would_do(autojump_clock, start, method, path, allowed):
