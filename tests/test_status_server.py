@@ -279,7 +279,24 @@ async def test_what_a_browser_or_a_proxy_asks_over_the_socket_is_not_asked_from_
     assert len(sandbox.orders) == orders
 
 
-@pytest.mark.parametrize("headers", [[], [("Content-Type", "text/plain")]])
+@pytest.mark.parametrize("kind", ["application/json; charset=utf-8", "Application/JSON ;charset=UTF-8"])
+async def test_json_may_be_called_so_with_its_charset(autojump_clock, start, kind):
+    service = await start()
+    headers = [("Content-Type", kind)]
+    answer = await service.get(f"/api/v1/domains/{A}/renew", "POST", headers, body=b'{"force": false}')
+    assert answer.status == 202
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [],
+        [("Content-Type", "text/plain")],
+        [("Content-Type", "text/plain; application/json")],
+        [("Content-Type", "text/plain, application/json")],
+        [("Content-Type", "application/json, text/plain")],
+    ],
+)
 async def test_a_form_of_a_page_elsewhere_renews_nothing(autojump_clock, start, headers):
     """Such a form cannot be sent as JSON."""
     service = await start()
