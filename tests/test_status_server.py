@@ -156,8 +156,9 @@ async def test_over_tcp_an_unknown_name_is_not_answered_to(autojump_clock, start
     assert "--allowed-hosts" in answer.json["remedy"]
 
 
-async def test_a_name_that_is_allowed_is_answered_to(autojump_clock, start):
-    service = await start(allowed_hosts=("Box.tail1234.ts.net",))
+@pytest.mark.parametrize("allowed", ["Box.tail1234.ts.net", "box.tail1234.ts.net."])
+async def test_a_name_that_is_allowed_is_answered_to(autojump_clock, start, allowed):
+    service = await start(allowed_hosts=(allowed,))
     assert (await service.get_by_tcp("/api/v1/status", host="box.tail1234.ts.net:9410")).status == 200
 
 

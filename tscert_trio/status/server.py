@@ -71,7 +71,8 @@ async def serve_status(
         from .handlers import StatusContext  # what they need is not loaded before somebody asks
         from .routes import StatusRoutes
 
-        return StatusRoutes(StatusContext(manager, feed), tuple(host.lower() for host in allowed_hosts))
+        known = tuple(host.lower().removesuffix(".") for host in allowed_hosts)
+        return StatusRoutes(StatusContext(manager, feed), known)
 
     async def answer(request: Request) -> Response | StreamResponse:
         return await routes().answer(request)
