@@ -64,11 +64,36 @@ async def test_a_request_is_taken_apart_and_answered(path):
             path, "/a%20b?x=1&x=2&empty=", "POST", headers=[("Host", "h"), ("X", "1"), ("X", "2")], body=b"hi"
         )
     assert answer.status == 200
-    assert answer.headers == {"x-answer": "yes", "content-length": str(len(answer.body))}
+    assert answer.headers.keys() == {"x-answer", "date", "content-length"}
+    assert answer.headers["x-answer"] == "yes"
+    assert answer.headers["content-length"] == str(len(answer.body))
     query = eval(answer.text.split(" ", 3)[3].split("} ")[0] + "}")
     assert query == {"x": "1", "empty": ""}
     assert answer.text.startswith("POST /a b ")
     assert answer.text.endswith(" 1, 2 b'hi'")
+
+
+async def test_each_answer_has_its_date_by_the_clock_of_the_machine(autojump_clock, path, monkeypatch):
+    """Of RFC 9110, section 5.6.7, the one form that may be written."""
+    monkeypatch.setattr("time.time", lambda: 784111777.9)
+
+    async def handler(request):
+        async def write(send):
+            await send(b"one")
+
+        if request.path == "/own":
+            return Response(headers=[("date", "the handler's own")])
+        return StreamResponse(write_body=write) if request.path == "/stream" else Response()
+
+    async with serving(path, handler):
+        for target in ("/", "/stream"):
+            assert (await ask(path, target)).headers["date"] == "Sun, 06 Nov 1994 08:49:37 GMT"
+        monkeypatch.setattr("time.time", lambda: 784111778.0)
+        assert (await ask(path, "/")).headers["date"] == "Sun, 06 Nov 1994 08:49:38 GMT"
+        assert b"\r\nDate: Sun, 06 Nov 1994 08:49:38 GMT\r\n" in await say(path, b"no request\r\n\r\n")
+        received = await say(path, b"GET /own HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+        assert b"\r\ndate: the handler's own\r\n" in received
+        assert received.lower().count(b"date: ") == 1
 
 
 async def test_a_connection_is_kept_until_one_side_asks_to_close_it(path):

@@ -12,6 +12,7 @@ import attrs
 import h11
 import trio
 
+from .dates import with_date
 from .heads import MAX_HEAD, check_head, check_raw_head
 from .messages import HangUp, Request, Response, StreamResponse
 
@@ -177,7 +178,7 @@ class Connection:
             raise HangUp from None
 
     async def _send_response(self, response: Response) -> None:
-        headers = [*response.headers, ("Content-Length", str(len(response.body)))]
+        headers = [*with_date(response.headers), ("Content-Length", str(len(response.body)))]
         head = self._h11.send(h11.Response(status_code=response.status, headers=headers))
         body = b"" if self._is_head else response.body[: response.cut_at]
         if body:
@@ -192,7 +193,7 @@ class Connection:
     async def _send_stream(self, response: StreamResponse) -> None:
         hung_up = False
         try:
-            head = h11.Response(status_code=response.status, headers=list(response.headers))
+            head = h11.Response(status_code=response.status, headers=with_date(response.headers))
             await self._send(self._h11.send(head))
             if not self._is_head:
                 hung_up = await self._send_pieces(response)
