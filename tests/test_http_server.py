@@ -96,6 +96,29 @@ async def test_each_answer_has_its_date_by_the_clock_of_the_machine(autojump_clo
         assert received.lower().count(b"date: ") == 1
 
 
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ("/a?x=1", "/a {'x': '1'} outer"),
+        ("http://inner/a?x=1", "/a {'x': '1'} inner"),
+        ("HTTPS://inner:443/a%20b", "/a b {} inner:443"),
+        ("http://inner", "/ {} inner"),
+        ("http://[::1]:9410?x=1", "/ {'x': '1'} [::1]:9410"),
+        ("http://inner//a", "//a {} inner"),
+        ("/http://inner/", "/http://inner/ {} outer"),
+    ],
+)
+async def test_a_target_may_name_its_host_which_counts_instead_of_the_header(path, target, expected):
+    """A server has to take it (RFC 9112, section 3.2.2), and so does Go's."""
+
+    async def handler(request):
+        assert request.target == target
+        return Response(body=f"{request.path} {dict(request.query)} {request.headers['host']}".encode())
+
+    async with serving(path, handler):
+        assert (await ask(path, target, headers=[("Host", "outer")])).text == expected
+
+
 async def test_a_connection_is_kept_until_one_side_asks_to_close_it(path):
     async with serving(path, echo), open_exchange(path) as exchange:
         for _ in range(3):
@@ -267,7 +290,12 @@ REFUSED = {
     "no Host": (400, b"GET / HTTP/1.1\r\n\r\n"),
     "two Hosts": (400, GET + b"Host: other\r\n\r\n"),
     "bad Host": (400, b"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n"),
-    "absolute target": (400, b"GET http://evil/ HTTP/1.1\r\nHost: h\r\n\r\n"),
+    "absolute target without a host": (400, b"GET http:///x HTTP/1.1\r\nHost: h\r\n\r\n"),
+    "absolute target with a user": (400, b"GET http://me@h/ HTTP/1.1\r\nHost: h\r\n\r\n"),
+    "absolute target and no Host": (400, b"GET http://h/ HTTP/1.1\r\n\r\n"),
+    "absolute target and bad Host": (400, b"GET http://h/ HTTP/1.1\r\nHost: a/b\r\n\r\n"),
+    "target of another scheme": (400, b"GET ftp://h/ HTTP/1.1\r\nHost: h\r\n\r\n"),
+    "encoded NUL in an absolute target": (400, b"GET http://h/%00 HTTP/1.1\r\nHost: h\r\n\r\n"),
     "target *": (400, b"OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n"),
     "CONNECT": (400, b"CONNECT / HTTP/1.1\r\nHost: h\r\n\r\n"),
     "NUL in the target": (400, b"GET /\0 HTTP/1.1\r\nHost: h\r\n\r\n"),

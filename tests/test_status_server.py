@@ -156,6 +156,12 @@ async def test_over_tcp_an_unknown_name_is_not_answered_to(autojump_clock, start
     assert "--allowed-hosts" in answer.json["remedy"]
 
 
+async def test_an_unknown_name_is_not_answered_to_whatever_the_host_header_says(autojump_clock, start):
+    service = await start()
+    assert (await service.get_by_tcp("http://evil.example/api/v1/status")).status == 421
+    assert (await service.get_by_tcp("http://localhost/api/v1/status", host="evil.example")).status == 200
+
+
 @pytest.mark.parametrize("allowed", ["Box.tail1234.ts.net", "box.tail1234.ts.net."])
 async def test_a_name_that_is_allowed_is_answered_to(autojump_clock, start, allowed):
     service = await start(allowed_hosts=(allowed,))

@@ -13,7 +13,7 @@ import h11
 import trio
 
 from .dates import with_date
-from .heads import MAX_HEAD, check_head, check_raw_head
+from .heads import MAX_HEAD, check_head, check_raw_head, split_target
 from .messages import HangUp, Request, Response, StreamResponse
 
 if TYPE_CHECKING:
@@ -149,7 +149,10 @@ class Connection:
             key, text = name.decode("ascii"), value.decode("latin-1")
             headers[key] = f"{headers[key]}, {text}" if key in headers else text
         target = head.target.decode("ascii")
-        path, _, query = target.partition("?")
+        host, origin_form = split_target(target)
+        if host is not None:
+            headers["host"] = host
+        path, _, query = origin_form.partition("?")
         values = dict(reversed(parse_qsl(query, keep_blank_values=True))) if query else {}
         return Request(head.method.decode("ascii"), target, unquote(path), values, headers, bytes(body), self)
 
