@@ -192,7 +192,11 @@ async def fuzz(seed, count):
     async with trio.open_nursery() as nursery:
         await nursery.start(
             lambda task_status: serve_http(
-                fine, [crowd, honest], stall_timeout=STALL_TIMEOUT, task_status=task_status
+                fine,
+                [crowd, honest],
+                stall_timeout=STALL_TIMEOUT,
+                may_skip_line=bool(seed % 2),
+                task_status=task_status,
             )
         )
         await crowd.all_gone.wait()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import socket
 import stat
 import tempfile
@@ -36,14 +37,15 @@ async def serving(path, handler, **options):
         nursery.cancel_scope.cancel()
 
 
-async def say(path, *pieces):
-    """Send these bytes and return all that comes back."""
+async def say(path, *pieces, pause=0):
+    """Send these bytes, with a pause after each, and return all that comes back."""
     async with await trio.open_unix_socket(str(path)) as stream:
         received = b""
         try:
             with contextlib.suppress(trio.BrokenResourceError):
                 for piece in pieces:
                     await stream.send_all(piece)
+                    await trio.sleep(pause)
             while data := await stream.receive_some():
                 received += data
         except trio.BrokenResourceError:
@@ -326,6 +328,39 @@ async def test_what_is_no_request_is_refused_and_the_next_is_served(autojump_clo
         assert b"\r\nContent-Type: text/plain; charset=utf-8\r\n" in received
         assert received.endswith(b"\n")
         assert (await ask(path, "/")).status == 200
+
+
+POSTED = POST + b"Connection: keep-alive\r\nContent-Length: 2\r\n\r\nhi"
+LAST = GET + b"Connection: close\r\n\r\n"
+EMPTY_LINES = {
+    "one": ([b"\r\n" + LAST], [200], [400]),
+    "one in two pieces": ([b"\r", b"\n" + LAST], [200], [400]),
+    "one by itself": ([b"\r\n", LAST], [200], [400]),
+    "two": ([b"\r\n\r\n" + LAST], [400], [400]),
+    "one before each of two requests": ([b"\r\n" + POSTED, b"\r\n" + LAST], [200, 200], [400]),
+    "one after a body": ([POSTED + b"\r\n" + LAST], [200, 200], [200, 400]),
+    "half of one": ([b"\r" + LAST], [400], [400]),
+    "a line feed": ([b"\n" + LAST], [400], [400]),
+}
+
+
+@pytest.mark.parametrize("what", EMPTY_LINES)
+async def test_an_empty_line_before_a_request_is_skipped_where_that_is_wished_for(autojump_clock, path, what):
+    """RFC 9112, section 2.2, wants it; Go refuses it, and so the sandbox does."""
+    pieces, *expected = EMPTY_LINES[what]
+    for may_skip_line, statuses in zip((True, False), expected, strict=True):
+        async with serving(path, echo, may_skip_line=may_skip_line):
+            received = await say(path, *pieces, pause=1)
+        assert re.findall(rb"HTTP/1\.1 (\d+)", received) == [b"%d" % status for status in statuses]
+
+
+@pytest.mark.parametrize("sent", [b"\r\n", b"\r"])
+async def test_who_sends_an_empty_line_and_no_request_is_left_after_a_while(autojump_clock, path, sent):
+    async with serving(path, echo, may_skip_line=True, stall_timeout=5):
+        async with await trio.open_unix_socket(str(path)) as stream:
+            await stream.send_all(sent)
+            assert await stream.receive_some() == b""
+        assert trio.current_time() == 5
 
 
 async def test_a_refused_head_request_gets_no_body(autojump_clock, path):

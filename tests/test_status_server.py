@@ -311,6 +311,13 @@ async def test_a_form_of_a_page_elsewhere_renews_nothing(autojump_clock, start, 
     assert (answer.status, answer.json["remedy"]) == (415, "send it with Content-Type: application/json")
 
 
+async def test_an_empty_line_before_a_request_is_skipped(autojump_clock, start):
+    service = await start()
+    async with await trio.open_unix_socket(str(service.socket)) as stream:
+        await stream.send_all(b"\r\nGET /livez HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert (await stream.receive_some()).startswith(b"HTTP/1.1 200 ")
+
+
 async def test_a_body_longer_than_any_wish_is_not_taken(autojump_clock, start):
     service = await start()
     assert (await service.renew(body=b" " * 1025)).status == 413

@@ -134,6 +134,7 @@ async def _serve_until_gone(answer: Handler, listeners: Listeners) -> None:
                 stall_timeout=_STALL_SECONDS,
                 max_connections=_MAX_CONNECTIONS,
                 max_body=_MAX_BODY,
+                may_skip_line=True,
                 on_bug=_tell_bug,
             )
         )
