@@ -16,6 +16,7 @@ LINGERING = 1
 GOOD = (
     b"GET / HTTP/1.1\r\nHost: h\r\n\r\n",
     b"GET /domains/a%20b?x=1&y=%ff HTTP/1.1\r\nHost: localhost:9410\r\nAccept: */*\r\nCookie: a=b\r\n\r\n",
+    b"GET http://h:80/metrics?x HTTP/1.1\r\nHost: h\r\n\r\n",
     b"HEAD /livez HTTP/1.0\r\n\r\n",
     b"HEAD / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc",
     b"POST /renew HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\nhello",
@@ -191,7 +192,11 @@ async def fuzz(seed, count):
     async with trio.open_nursery() as nursery:
         await nursery.start(
             lambda task_status: serve_http(
-                fine, [crowd, honest], stall_timeout=STALL_TIMEOUT, task_status=task_status
+                fine,
+                [crowd, honest],
+                stall_timeout=STALL_TIMEOUT,
+                may_skip_line=bool(seed % 2),
+                task_status=task_status,
             )
         )
         await crowd.all_gone.wait()

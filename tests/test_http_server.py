@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import socket
 import stat
 import tempfile
@@ -36,14 +37,15 @@ async def serving(path, handler, **options):
         nursery.cancel_scope.cancel()
 
 
-async def say(path, *pieces):
-    """Send these bytes and return all that comes back."""
+async def say(path, *pieces, pause=0):
+    """Send these bytes, with a pause after each, and return all that comes back."""
     async with await trio.open_unix_socket(str(path)) as stream:
         received = b""
         try:
             with contextlib.suppress(trio.BrokenResourceError):
                 for piece in pieces:
                     await stream.send_all(piece)
+                    await trio.sleep(pause)
             while data := await stream.receive_some():
                 received += data
         except trio.BrokenResourceError:
@@ -64,11 +66,59 @@ async def test_a_request_is_taken_apart_and_answered(path):
             path, "/a%20b?x=1&x=2&empty=", "POST", headers=[("Host", "h"), ("X", "1"), ("X", "2")], body=b"hi"
         )
     assert answer.status == 200
-    assert answer.headers == {"x-answer": "yes", "content-length": str(len(answer.body))}
+    assert answer.headers.keys() == {"x-answer", "date", "content-length"}
+    assert answer.headers["x-answer"] == "yes"
+    assert answer.headers["content-length"] == str(len(answer.body))
     query = eval(answer.text.split(" ", 3)[3].split("} ")[0] + "}")
     assert query == {"x": "1", "empty": ""}
     assert answer.text.startswith("POST /a b ")
     assert answer.text.endswith(" 1, 2 b'hi'")
+
+
+async def test_each_answer_has_its_date_by_the_clock_of_the_machine(autojump_clock, path, monkeypatch):
+    """Of RFC 9110, section 5.6.7, the one form that may be written."""
+    monkeypatch.setattr("time.time", lambda: 784111777.9)
+
+    async def handler(request):
+        async def write(send):
+            await send(b"one")
+
+        if request.path == "/own":
+            return Response(headers=[("date", "the handler's own")])
+        return StreamResponse(write_body=write) if request.path == "/stream" else Response()
+
+    async with serving(path, handler):
+        for target in ("/", "/stream"):
+            assert (await ask(path, target)).headers["date"] == "Sun, 06 Nov 1994 08:49:37 GMT"
+        monkeypatch.setattr("time.time", lambda: 784111778.0)
+        assert (await ask(path, "/")).headers["date"] == "Sun, 06 Nov 1994 08:49:38 GMT"
+        assert b"\r\nDate: Sun, 06 Nov 1994 08:49:38 GMT\r\n" in await say(path, b"no request\r\n\r\n")
+        received = await say(path, b"GET /own HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+        assert b"\r\ndate: the handler's own\r\n" in received
+        assert received.lower().count(b"date: ") == 1
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ("/a?x=1", "/a {'x': '1'} outer"),
+        ("http://inner/a?x=1", "/a {'x': '1'} inner"),
+        ("HTTPS://inner:443/a%20b", "/a b {} inner:443"),
+        ("http://inner", "/ {} inner"),
+        ("http://[::1]:9410?x=1", "/ {'x': '1'} [::1]:9410"),
+        ("http://inner//a", "//a {} inner"),
+        ("/http://inner/", "/http://inner/ {} outer"),
+    ],
+)
+async def test_a_target_may_name_its_host_which_counts_instead_of_the_header(path, target, expected):
+    """A server has to take it (RFC 9112, section 3.2.2), and so does Go's."""
+
+    async def handler(request):
+        assert request.target == target
+        return Response(body=f"{request.path} {dict(request.query)} {request.headers['host']}".encode())
+
+    async with serving(path, handler):
+        assert (await ask(path, target, headers=[("Host", "outer")])).text == expected
 
 
 async def test_a_connection_is_kept_until_one_side_asks_to_close_it(path):
@@ -242,7 +292,12 @@ REFUSED = {
     "no Host": (400, b"GET / HTTP/1.1\r\n\r\n"),
     "two Hosts": (400, GET + b"Host: other\r\n\r\n"),
     "bad Host": (400, b"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n"),
-    "absolute target": (400, b"GET http://evil/ HTTP/1.1\r\nHost: h\r\n\r\n"),
+    "absolute target without a host": (400, b"GET http:///x HTTP/1.1\r\nHost: h\r\n\r\n"),
+    "absolute target with a user": (400, b"GET http://me@h/ HTTP/1.1\r\nHost: h\r\n\r\n"),
+    "absolute target and no Host": (400, b"GET http://h/ HTTP/1.1\r\n\r\n"),
+    "absolute target and bad Host": (400, b"GET http://h/ HTTP/1.1\r\nHost: a/b\r\n\r\n"),
+    "target of another scheme": (400, b"GET ftp://h/ HTTP/1.1\r\nHost: h\r\n\r\n"),
+    "encoded NUL in an absolute target": (400, b"GET http://h/%00 HTTP/1.1\r\nHost: h\r\n\r\n"),
     "target *": (400, b"OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n"),
     "CONNECT": (400, b"CONNECT / HTTP/1.1\r\nHost: h\r\n\r\n"),
     "NUL in the target": (400, b"GET /\0 HTTP/1.1\r\nHost: h\r\n\r\n"),
@@ -273,6 +328,39 @@ async def test_what_is_no_request_is_refused_and_the_next_is_served(autojump_clo
         assert b"\r\nContent-Type: text/plain; charset=utf-8\r\n" in received
         assert received.endswith(b"\n")
         assert (await ask(path, "/")).status == 200
+
+
+POSTED = POST + b"Connection: keep-alive\r\nContent-Length: 2\r\n\r\nhi"
+LAST = GET + b"Connection: close\r\n\r\n"
+EMPTY_LINES = {
+    "one": ([b"\r\n" + LAST], [200], [400]),
+    "one in two pieces": ([b"\r", b"\n" + LAST], [200], [400]),
+    "one by itself": ([b"\r\n", LAST], [200], [400]),
+    "two": ([b"\r\n\r\n" + LAST], [400], [400]),
+    "one before each of two requests": ([b"\r\n" + POSTED, b"\r\n" + LAST], [200, 200], [400]),
+    "one after a body": ([POSTED + b"\r\n" + LAST], [200, 200], [200, 400]),
+    "half of one": ([b"\r" + LAST], [400], [400]),
+    "a line feed": ([b"\n" + LAST], [400], [400]),
+}
+
+
+@pytest.mark.parametrize("what", EMPTY_LINES)
+async def test_an_empty_line_before_a_request_is_skipped_where_that_is_wished_for(autojump_clock, path, what):
+    """RFC 9112, section 2.2, wants it; Go refuses it, and so the sandbox does."""
+    pieces, *expected = EMPTY_LINES[what]
+    for may_skip_line, statuses in zip((True, False), expected, strict=True):
+        async with serving(path, echo, may_skip_line=may_skip_line):
+            received = await say(path, *pieces, pause=1)
+        assert re.findall(rb"HTTP/1\.1 (\d+)", received) == [b"%d" % status for status in statuses]
+
+
+@pytest.mark.parametrize("sent", [b"\r\n", b"\r"])
+async def test_who_sends_an_empty_line_and_no_request_is_left_after_a_while(autojump_clock, path, sent):
+    async with serving(path, echo, may_skip_line=True, stall_timeout=5):
+        async with await trio.open_unix_socket(str(path)) as stream:
+            await stream.send_all(sent)
+            assert await stream.receive_some() == b""
+        assert trio.current_time() == 5
 
 
 async def test_a_refused_head_request_gets_no_body(autojump_clock, path):

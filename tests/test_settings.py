@@ -257,3 +257,42 @@ def test_the_status_socket_is_where_the_platform_has_it_unless_told_or_none():
     )
     assert Settings.load({"status_socket": "none"}, {}).status_socket == NO_SOCKET
     assert Settings().status_socket == NO_SOCKET
+
+
+NO_UTF_8 = "/run/x\udcff"
+"""As Python has what the system hands over as the bytes ``/run/x\\xff``."""
+
+
+@pytest.mark.parametrize("field", ["socket", "serve_config", "state", "status_socket", "config_file"])
+def test_a_path_that_is_no_utf_8_is_refused_since_no_answer_and_no_journal_could_tell_it(field):
+    (option,) = (option for option in OPTIONS if option.field == field)
+    for flags, environ, origin in (
+        ({field: NO_UTF_8}, {}, option.flag),
+        ({}, {option.variable: NO_UTF_8}, option.variable),
+    ):
+        with pytest.raises(SettingsError) as caught:
+            Settings.load(flags, environ)
+        assert f"{origin}: '/run/x\\udcff' is no UTF-8; give another path" in str(caught.value)
+        str(caught.value).encode()
+
+
+@pytest.mark.parametrize(
+    ("variable", "flag"),
+    [
+        ("STATE_DIRECTORY", "--state"),
+        ("RUNTIME_DIRECTORY", "--status-socket"),
+        ("CONFIGURATION_DIRECTORY", "--config"),
+    ],
+)
+def test_a_default_that_is_no_utf_8_is_refused_unless_another_is_given(tmp_path, variable, flag):
+    folder = Path(f"{tmp_path}/\udcff")
+    folder.mkdir()
+    (folder / "config.toml").touch()
+    (tmp_path / "config.toml").touch()
+    with pytest.raises(SettingsError) as caught:
+        Settings.load({}, {variable: str(folder)})
+    (fault,) = caught.value.faults
+    assert fault.startswith(f"{flag}: its default ")
+    assert fault.endswith(" is no UTF-8; give another path")
+    field = flag.removeprefix("--").replace("-", "_").replace("config", "config_file")
+    Settings.load({field: str(tmp_path / "config.toml")}, {variable: str(folder)})

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from statuses import DAY, HOUR, MINUTE, NOW, SECOND, A, B, cert, domain, statistics
 
-from tscert_trio import ControlError, DomainState
+from tscert_trio import AccessDeniedError, ControlError, DomainState, UnreachableError
 from tscert_trio.schedule import Mode
 from tscert_trio.status.health import liveness, readiness, render_health
 from tscert_trio.status.words import moment
@@ -51,7 +51,7 @@ ENDED = cert(left=-INSTANT)
 UNREADY = {
     "waits": (
         domain(state=DomainState.WAITING),
-        "no certificate; the name is not among this node's CertDomains",
+        "no certificate; NotACertDomainError: it is not among this node's CertDomains",
     ),
     "is in the queue": (
         domain(state=DomainState.QUEUED),
@@ -89,6 +89,19 @@ UNREADY = {
         "its certificate begins in 24 hours, so the clock of this machine seems to be wrong",
     ),
 }
+
+
+@pytest.mark.parametrize(
+    ("trouble", "reason"),
+    [
+        (AccessDeniedError("cert access denied"), "AccessDeniedError: cert access denied"),
+        (UnreachableError("no such file"), "UnreachableError: no such file"),
+        (None, "it waits for tailscaled"),
+    ],
+)
+def test_nothing_is_said_of_cert_domains_that_nobody_can_tell(trouble, reason):
+    waiting = statistics(domain(state=DomainState.WAITING), cert_domains=None, trouble=trouble)
+    assert readiness(waiting, NOW) == (f"{A}: no certificate; {reason}",)
 
 
 @pytest.mark.parametrize("situation", UNREADY)

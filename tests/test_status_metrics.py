@@ -186,6 +186,19 @@ def test_of_a_limit_nothing_is_left_where_the_ca_says_so(read):
     assert values_of(found, "tscert_ca_limit_exceeded") == {machine: 0, tailnet: 1}
 
 
+def test_a_source_is_neither_up_nor_down_before_it_was_read(read):
+    sources = [
+        SourceStatistics(name="read", is_known=True, trouble=None),
+        SourceStatistics(name="lost", is_known=True, trouble="no such file"),
+        SourceStatistics(name="missing", is_known=False, trouble="no such file"),
+        SourceStatistics(name="asked", is_known=False, trouble=None),
+    ]
+    found = read(statistics(sources=tuple(sources)))
+    assert values_of(found, "tscert_source_up") == {("read",): 1, ("lost",): 0, ("missing",): 0}
+    assert not values_of(found, "tscert_domains_wanted")
+    assert read(statistics(sources=tuple(sources[:2])))["tscert_domains_wanted",] == 0
+
+
 @pytest.mark.parametrize("is_well", [True, False])
 def test_tailscaled_is_up_where_it_tells_its_certdomains(read, is_well):
     trouble = None if is_well else UnreachableError("no such socket")

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import re
+import socket
 import stat
 from datetime import timedelta
 
@@ -155,8 +156,15 @@ async def test_over_tcp_an_unknown_name_is_not_answered_to(autojump_clock, start
     assert "--allowed-hosts" in answer.json["remedy"]
 
 
-async def test_a_name_that_is_allowed_is_answered_to(autojump_clock, start):
-    service = await start(allowed_hosts=("Box.tail1234.ts.net",))
+async def test_an_unknown_name_is_not_answered_to_whatever_the_host_header_says(autojump_clock, start):
+    service = await start()
+    assert (await service.get_by_tcp("http://evil.example/api/v1/status")).status == 421
+    assert (await service.get_by_tcp("http://localhost/api/v1/status", host="evil.example")).status == 200
+
+
+@pytest.mark.parametrize("allowed", ["Box.tail1234.ts.net", "box.tail1234.ts.net."])
+async def test_a_name_that_is_allowed_is_answered_to(autojump_clock, start, allowed):
+    service = await start(allowed_hosts=(allowed,))
     assert (await service.get_by_tcp("/api/v1/status", host="box.tail1234.ts.net:9410")).status == 200
 
 
@@ -279,12 +287,36 @@ async def test_what_a_browser_or_a_proxy_asks_over_the_socket_is_not_asked_from_
     assert len(sandbox.orders) == orders
 
 
-@pytest.mark.parametrize("headers", [[], [("Content-Type", "text/plain")]])
+@pytest.mark.parametrize("kind", ["application/json; charset=utf-8", "Application/JSON ;charset=UTF-8"])
+async def test_json_may_be_called_so_with_its_charset(autojump_clock, start, kind):
+    service = await start()
+    headers = [("Content-Type", kind)]
+    answer = await service.get(f"/api/v1/domains/{A}/renew", "POST", headers, body=b'{"force": false}')
+    assert answer.status == 202
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [],
+        [("Content-Type", "text/plain")],
+        [("Content-Type", "text/plain; application/json")],
+        [("Content-Type", "text/plain, application/json")],
+        [("Content-Type", "application/json, text/plain")],
+    ],
+)
 async def test_a_form_of_a_page_elsewhere_renews_nothing(autojump_clock, start, headers):
     """Such a form cannot be sent as JSON."""
     service = await start()
     answer = await service.get(f"/api/v1/domains/{A}/renew", "POST", headers, body=b'{"force": true}')
     assert (answer.status, answer.json["remedy"]) == (415, "send it with Content-Type: application/json")
+
+
+async def test_an_empty_line_before_a_request_is_skipped(autojump_clock, start):
+    service = await start()
+    async with await trio.open_unix_socket(str(service.socket)) as stream:
+        await stream.send_all(b"\r\nGET /livez HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert (await stream.receive_some()).startswith(b"HTTP/1.1 200 ")
 
 
 async def test_a_body_longer_than_any_wish_is_not_taken(autojump_clock, start):
@@ -297,8 +329,12 @@ async def test_a_body_longer_than_any_wish_is_not_taken(autojump_clock, start):
     [
         ("POST", "/", "GET, HEAD"),
         ("DELETE", "/api/v1/status", "GET, HEAD"),
-        ("PUT", f"/api/v1/domains/{A}", "GET"),
-        ("DELETE", f"/api/v1/domains/{A}/renew", "GET, POST"),
+        ("PUT", f"/api/v1/domains/{A}", "GET, HEAD"),
+        ("POST", f"/domains/{A}", "GET, HEAD"),
+        ("DELETE", "/static/page.css", "GET, HEAD"),
+        ("DELETE", f"/api/v1/domains/{A}/renew", "POST"),
+        ("GET", f"/api/v1/domains/{A}/renew", "POST"),
+        ("HEAD", f"/api/v1/domains/{A}/renew", "POST"),
     ],
 )
 async def test_another_method_is_told_which_would_do(autojump_clock, start, method, path, allowed):
@@ -506,6 +542,25 @@ async def test_the_certificates_do_not_wait_for_a_name_server_that_is_slow(autoj
     assert "the name server is away" in caplog.text
 
 
+class TwoAddresses(SlowResolver):
+    """As of localhost with ``::1``, which not each machine has."""
+
+    async def getaddrinfo(self, _host, port, *_args):
+        await trio.lowlevel.checkpoint()
+        address = (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", port))
+        return [address, address]
+
+
+async def test_a_host_with_two_addresses_is_answered_at_both(autojump_clock, start, caplog):
+    trio.socket.set_custom_hostname_resolver(TwoAddresses())
+    service = await start(listen="box.example:0")
+    ports = re.findall(r"the status page is at http://127\.0\.0\.1:(\d+)/", caplog.text)
+    assert len(set(ports)) == 2
+    for port in ports:
+        answer = await attrs.evolve(service, port=int(port)).get_by_tcp("/livez")
+        assert answer.status == 200
+
+
 async def test_an_error_of_the_listener_is_told_and_it_listens_again(
     autojump_clock, start, monkeypatch, caplog, tmp_path
 ):
@@ -567,6 +622,18 @@ async def test_what_cannot_be_listened_on_is_told_and_tried_again_and_the_certif
     (tmp_path / "s").unlink()
     await trio.sleep(11)
     assert (await service.get("/livez")).status == 200
+
+
+async def test_what_cannot_be_listened_on_a_second_time_is_told_again(autojump_clock, start, caplog):
+    service = await start(listen=None)
+    for count in (1, 2):
+        service.socket.unlink()
+        service.socket.write_text("in the way")
+        await trio.sleep(100)
+        assert caplog.text.count("nobody can ask at") == count
+        service.socket.unlink()
+        await trio.sleep(31)
+        assert (await service.get("/livez")).status == 200
 
 
 async def test_an_unknown_group_is_told(autojump_clock, start, caplog):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = [
+    "is_utf_8",
     "one_of",
     "parse_domains",
     "parse_duration",
@@ -96,10 +97,21 @@ def parse_domains(text: str) -> tuple[str, ...]:
 
 
 def parse_path(text: str) -> Path:
-    """Parse a path."""
+    """Parse a path, which is told in answers and to the journal, and both take UTF-8 only."""
     if not text:
         raise ValueError("is empty")
+    if not is_utf_8(text):
+        raise ValueError(f"{text!r} is no UTF-8; give another path, or rename the folder or file")
     return Path(text)
+
+
+def is_utf_8(text: str) -> bool:
+    """Return whether this can be encoded; what the system hands over as other bytes cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def parse_text(text: str) -> str:

@@ -13,6 +13,7 @@ from .config_file import ConfigFile, read_config_file
 from .errors import SettingsError
 from .journal import default_state_folder
 from .localapi import ISSUE_TIMEOUT, default_socket_path
+from .option_values import is_utf_8
 from .options import CONFIG, OPTIONS, TARGET_PREFIX, Option
 from .schedule import LETS_ENCRYPT, NO_LIMITS, REFRESH_INTERVAL, CALimits, Mode, RetryPolicy
 from .serve_config import DomainFilter, Scope
@@ -31,6 +32,8 @@ NO_SOCKET = Path("none")
 """As :attr:`Settings.status_socket`: there is none."""
 
 _JITTER = 0.1
+_PLACES_FROM_ENVIRON = {"config_file", "state", "status_socket"}
+"""Their defaults are made of variables that are no options, such as ``HOME``."""
 
 
 @attrs.frozen(kw_only=True)
@@ -98,7 +101,7 @@ class Settings:
         """Do the same, with the default in place of what makes no sense; return all faults besides."""
         found = _find(CONFIG, flags, environ)
         path = Path(found[1][0]) if found and found[1][0] else None
-        config = read_config_file(path, environ)
+        config = read_config_file(path, environ) if is_utf_8(str(path)) else ConfigFile()
         given, origins, faults = _parse_options(flags, environ)
         faults += config.faults
         keys = {option.field: option.key for option in OPTIONS}
@@ -125,6 +128,13 @@ class Settings:
             },
         )
         faults += [f"{key}: {text}" for key, text in shared_paths(targets)]
+        faults += [
+            f"{option.flag}: its default {str(values[option.field])!r} is no UTF-8; give another path"
+            for option in OPTIONS
+            if option.field in _PLACES_FROM_ENVIRON
+            and _find(option, flags, environ) is None
+            and not is_utf_8(str(values[option.field]))
+        ]
         if settings.retry_initial > settings.retry_max:
             faults.append("--retry-initial is longer than --retry-max")
         return settings, tuple(faults)

@@ -12,7 +12,8 @@ import attrs
 import h11
 import trio
 
-from .heads import MAX_HEAD, check_head, check_raw_head
+from .dates import with_date
+from .heads import MAX_HEAD, check_head, check_raw_head, split_target
 from .messages import HangUp, Request, Response, StreamResponse
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ _COPIED = 16 * 1024
 _LINGER_SECONDS = 1
 _LINGER_READS = 256
 _MAX_REASON = 200
+_EMPTY_LINE = b"\r\n"
 _REFUSAL_HEADERS = (
     ("Connection", "close"),
     # What is refused may be cited: nobody is to take it for HTML.
@@ -50,6 +52,10 @@ def _uid_at_the_other_end(stream: trio.abc.Stream) -> int | None:
     return int(pid_uid_gid.unpack(credentials)[1])
 
 
+def _new_h11() -> h11.Connection:
+    return h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
+
+
 @attrs.define(eq=False)
 class Connection:
     """HTTP/1.1 over one stream, seen from the server. What loses the client is a `HangUp`."""
@@ -57,12 +63,12 @@ class Connection:
     _stream: trio.abc.HalfCloseableStream
     _stall_timeout: float
     _max_body: int
+    _may_skip_line: bool
     client_is_gone: bool = False
     peer_uid: int | None = attrs.field(init=False)
     _is_head: bool = False
-    _h11: h11.Connection = attrs.field(
-        factory=lambda: h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
-    )
+    _has_skipped_line: bool = False
+    _h11: h11.Connection = attrs.field(factory=_new_h11)
 
     @peer_uid.default
     def _(self) -> int | None:
@@ -82,7 +88,7 @@ class Connection:
         Raises:
             HangUp: the client has gone or stalls.
         """
-        self._is_head = False
+        self._is_head = self._has_skipped_line = False
         try:
             with self._hanging_up_on_a_lost_client():
                 return await self._next_request()
@@ -148,7 +154,10 @@ class Connection:
             key, text = name.decode("ascii"), value.decode("latin-1")
             headers[key] = f"{headers[key]}, {text}" if key in headers else text
         target = head.target.decode("ascii")
-        path, _, query = target.partition("?")
+        host, origin_form = split_target(target)
+        if host is not None:
+            headers["host"] = host
+        path, _, query = origin_form.partition("?")
         values = dict(reversed(parse_qsl(query, keep_blank_values=True))) if query else {}
         return Request(head.method.decode("ascii"), target, unquote(path), values, headers, bytes(body), self)
 
@@ -159,8 +168,22 @@ class Connection:
 
     def _parse(self) -> object:
         if self._h11.their_state is h11.IDLE:
+            if self._may_skip_line and not self._has_skipped_line and not self._skip_line():
+                return h11.NEED_DATA
             check_raw_head(self._h11.trailing_data[0])
         return self._h11.next_event()
+
+    def _skip_line(self) -> bool:
+        """Skip an empty line before a request, if there is one; return whether there is no half of one."""
+        received, is_over = self._h11.trailing_data
+        if received.startswith(_EMPTY_LINE):
+            self._has_skipped_line = True
+            self._h11 = _new_h11()
+            if rest := received.removeprefix(_EMPTY_LINE):
+                self._h11.receive_data(rest)
+            if is_over:
+                self._h11.receive_data(b"")  # its word for the end
+        return is_over or received != _EMPTY_LINE[:1]
 
     async def _send(self, data: bytes) -> None:
         for start in range(0, len(data) or 1, _SENT_AT_ONCE):
@@ -177,7 +200,7 @@ class Connection:
             raise HangUp from None
 
     async def _send_response(self, response: Response) -> None:
-        headers = [*response.headers, ("Content-Length", str(len(response.body)))]
+        headers = [*with_date(response.headers), ("Content-Length", str(len(response.body)))]
         head = self._h11.send(h11.Response(status_code=response.status, headers=headers))
         body = b"" if self._is_head else response.body[: response.cut_at]
         if body:
@@ -192,7 +215,7 @@ class Connection:
     async def _send_stream(self, response: StreamResponse) -> None:
         hung_up = False
         try:
-            head = h11.Response(status_code=response.status, headers=list(response.headers))
+            head = h11.Response(status_code=response.status, headers=with_date(response.headers))
             await self._send(self._h11.send(head))
             if not self._is_head:
                 hung_up = await self._send_pieces(response)

@@ -10,7 +10,7 @@ import re
 
 import h11
 
-__all__ = ["MAX_BODY", "MAX_HEAD", "check_head", "check_raw_head"]
+__all__ = ["MAX_BODY", "MAX_HEAD", "check_head", "check_raw_head", "split_target"]
 
 MAX_HEAD = 16 * 1024
 MAX_BODY = 1024 * 1024
@@ -19,6 +19,20 @@ _REQUEST_LINE = re.compile(rb"[^ ]+ [^ ]+ HTTP/[0-9]\.[0-9]\r?")
 _END = re.compile(rb"\n\r?\n")
 _GAP = re.compile(rb"\n[ \t]|[ \t]{100}")
 _HOST = re.compile(rb"[A-Za-z0-9!$%&'()*+,\-.:;=\[\]_~]*")  # as in Go
+_ABSOLUTE = re.compile(r"https?://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
+
+
+def split_target(target: str) -> tuple[str | None, str]:
+    """Return the host that a target names, and its path and query.
+
+    A client that takes this server for a proxy names the host in the target, which then counts instead of
+    the Host header (RFC 9112, section 3.2.2), as in Go. The host is ``None`` where the target is a path.
+    """
+    match = _ABSOLUTE.fullmatch(target)
+    if match is None:
+        return None, target
+    host, rest = match.groups()
+    return host, rest if rest.startswith("/") else f"/{rest}"
 
 
 def check_raw_head(received: bytes) -> None:
@@ -51,10 +65,12 @@ def check_head(head: h11.Request, max_body: int = MAX_BODY) -> None:
         h11.RemoteProtocolError: with the status to answer as its hint.
     """
     headers = dict(head.headers)
+    host, path = split_target(head.target.decode("ascii"))
     checks = (
         (head.http_version in {b"1.0", b"1.1"}, 505, "only HTTP/1.0 and HTTP/1.1 are spoken here"),
         (head.method != b"CONNECT", 400, "this is no proxy"),
-        (head.target.startswith(b"/"), 400, "the target is not a path"),
+        (path.startswith("/"), 400, "the target is not a path"),
+        (host is None or (host and _HOST.fullmatch(host.encode())), 400, "the target's host is malformed"),
         (b"%00" not in head.target, 400, "there is a NUL in the target"),
         (_HOST.fullmatch(headers.get(b"host", b"")), 400, "the Host header is malformed"),
         (b"transfer-encoding" not in headers, 411, "a body needs a Content-Length, not Transfer-Encoding"),

@@ -33,13 +33,13 @@ class Request:
 
     method: str
     target: str
-    """As sent: path and query, percent-encoded."""
+    """As sent: path and query, percent-encoded; before them perhaps a scheme and a host."""
     path: str
     """Decoded. It begins with a slash and has no NUL; what is no UTF-8 has become U+FFFD."""
     query: Mapping[str, str]
     """Of a name given twice the first value, as in Go."""
     headers: Mapping[str, str]
-    """Names in lower case."""
+    """Names in lower case. ``host`` is that of the target where it names one."""
     body: bytes
     _client: _Client
 

@@ -32,6 +32,7 @@ async def serve_http(
     stall_timeout: float = math.inf,
     max_connections: int | None = None,
     max_body: int = MAX_BODY,
+    may_skip_line: bool = False,
     on_bug: Callable[[Exception], None] | None = None,
     task_status: trio.TaskStatus[Sequence[trio.SocketListener]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -49,6 +50,8 @@ async def serve_http(
             When all are streams, the new one gets a 503 that says when to try again. A few more are open
             for at most a second while they get that. None is no limit.
         max_body: how many bytes of a request's body are taken.
+        may_skip_line: whether one empty line before a request is no part of it (RFC 9112, section 2.2); Go
+            refuses it.
         on_bug: told what a handler raised, which then ends its connection only; by default it ends all.
         task_status: told the listeners at once.
     """
@@ -56,6 +59,7 @@ async def serve_http(
         handler,
         stall_timeout,
         max_body,
+        may_skip_line,
         on_bug,
         _Places(math.inf if max_connections is None else max_connections),
         _Places(_MAX_TURNED_AWAY),
@@ -114,6 +118,7 @@ class _Server:
     _handler: Handler
     _stall_timeout: float
     _max_body: int
+    _may_skip_line: bool
     _on_bug: Callable[[Exception], None] | None
     _places: _Places
     _turned_away: _Places
@@ -121,7 +126,7 @@ class _Server:
     async def serve(self, stream: trio.SocketStream) -> None:
         """Serve one connection to its end."""
         async with stream:
-            connection = Connection(stream, self._stall_timeout, self._max_body)
+            connection = Connection(stream, self._stall_timeout, self._max_body, self._may_skip_line)
             has_place = self._places.take(connection)
             try:
                 with contextlib.suppress(HangUp):

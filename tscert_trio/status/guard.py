@@ -46,7 +46,8 @@ def is_host_allowed(host: str, allowed: Collection[str]) -> bool:
 
     Args:
         host: the Host field of the request, with or without a port.
-        allowed: names that are known besides ``localhost``; ``*`` for all.
+        allowed: names that are known besides ``localhost``, in lower case and without a dot at the end;
+            ``*`` for all.
     """
     match = _HOST.fullmatch(host.lower())
     if match is None:

@@ -180,7 +180,8 @@ def renew(context: StatusContext, request: Request, name: str) -> Response:
             else "renewals are taken by the Unix socket alone, and from no proxy"
         )
         return error(403, who, f"run, on this machine: sudo tscert-trio renew {name}")
-    if request.headers.get("content-type") != JSON:
+    kind, _, _ = request.headers.get("content-type", "").partition(";")  # a charset may follow
+    if kind.strip().lower() != JSON:
         return error(415, "a wish to renew is taken as JSON only", f"send it with Content-Type: {JSON}")
     is_forced = _is_forced(request.body)
     if is_forced is None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..schedule import Mode
 from ..statistics import DomainState
+from .judging import why_not_well
 from .words import NOT_ORDERED, in_time, moment, span
 
 if TYPE_CHECKING:
@@ -44,15 +45,15 @@ def readiness(statistics: CertManagerStatistics, now: datetime) -> tuple[str, ..
         if not each.is_known
     )
     without = (
-        f"{each.domain}: {_why_not(each, now)}"
+        f"{each.domain}: {_why_not(each, statistics, now)}"
         for each in statistics.domains
         if each.leaf is None or not each.leaf.valid_at(now)
     )
     return (*unread, *without)
 
 
-def _why_not(statistics: DomainStatistics, now: datetime) -> str:
-    leaf, error = statistics.leaf, statistics.last_error
+def _why_not(statistics: DomainStatistics, of_all: CertManagerStatistics, now: datetime) -> str:
+    leaf, error = statistics.leaf, why_not_well(statistics, of_all)
     if leaf is None:
         text = "no certificate"
     elif now > leaf.not_after:
@@ -70,7 +71,7 @@ def _why_not(statistics: DomainStatistics, now: datetime) -> str:
 
 
 _STATES = {
-    DomainState.WAITING: "the name is not among this node's CertDomains",
+    DomainState.WAITING: "it waits for tailscaled",
     DomainState.QUEUED: "one is requested when others are done",
     DomainState.REQUESTING: "one is being requested",
     DomainState.ISSUED: "one is about to be requested",

@@ -98,7 +98,9 @@ _ATTEMPTS = Metric(
     "Requests by kind (look, renew, issue) and outcome: issued, found, or the class of the failure.",
     ("request", "outcome"),
 )
-_WANTED = _gauge("tscert_domains_wanted", "How many names want a certificate; absent while not known.")
+_WANTED = _gauge(
+    "tscert_domains_wanted", "How many names want a certificate; absent until every source was read."
+)
 
 _OF_DELIVERIES: dict[Metric, Callable[[DeliveryStatistics], int]] = {
     _gauge(
@@ -125,7 +127,7 @@ _LIMIT_EXCEEDED = _gauge(
 
 _SOURCE = _gauge(
     "tscert_source_up",
-    "Whether a source of wanted names can be read: 1 or 0; its last good names stay.",
+    "Whether a source of wanted names can be read: 1 or 0; its last good names stay. Absent while not known.",
     "source",
 )
 _BUS = _gauge("tscert_ipn_bus_connected", "Whether tailscaled's IPN bus is watched just now: 1 or 0.")
@@ -212,7 +214,7 @@ def _of_all(statistics: CertManagerStatistics, now: datetime) -> Iterator[Family
         _ATTEMPTS,
         [f"{label(request=request, outcome=outcome)} {count}" for (request, outcome), count in outcomes],
     )
-    yield _WANTED, [f" {len(statistics.domains)}"] if statistics.is_told else []
+    yield _WANTED, [f" {len(statistics.domains)}"] if statistics.is_complete else []
     limits = [(label(limit=each.name, scope=each.scope), each) for each in statistics.limits]
     yield _LIMIT_USED, [f"{labels} {each.used}" for labels, each in limits]
     yield _LIMIT_CAPACITY, [f"{labels} {each.capacity}" for labels, each in limits]
@@ -224,10 +226,8 @@ def _of_all(statistics: CertManagerStatistics, now: datetime) -> Iterator[Family
         ],
     )
     yield _LIMIT_EXCEEDED, [f"{labels} {int(each.is_exceeded)}" for labels, each in limits]
-    yield (
-        _SOURCE,
-        [f"{label(source=each.name)} {int(each.trouble is None)}" for each in statistics.sources],
-    )
+    asked = [each for each in statistics.sources if each.is_known or each.trouble is not None]
+    yield _SOURCE, [f"{label(source=each.name)} {int(each.trouble is None)}" for each in asked]
     yield _BUS, [f" {int(statistics.bus_connected)}"]
     is_known = statistics.cert_domains is not None or statistics.trouble is not None
     yield _UP, [f" {int(statistics.trouble is None)}"] if is_known else []

@@ -39,11 +39,13 @@ _PLAIN: dict[str, Handler] = {
     "/readyz": handlers.readyz,
 }
 _NAMED: tuple[tuple[str, str, str, NameHandler], ...] = (  # method, what the path begins and ends with
+    ("POST", "/api/v1/domains/", "/renew", handlers.renew),
+    ("GET", "/api/v1/domains/", "", handlers.domain_json),
     ("GET", "/domains/", "", handlers.domain_page),
     ("GET", "/static/", "", handlers.static),
-    ("GET", "/api/v1/domains/", "", handlers.domain_json),
-    ("POST", "/api/v1/domains/", "/renew", handlers.renew),
 )
+"""The first one counts whose path it is."""
+_ALLOWED = {"GET": "GET, HEAD", "POST": "POST"}
 _HOST_EXEMPT = {"/metrics", "/livez", "/readyz"}
 """Asked by programs, by whatever name, and of no use to a page elsewhere."""
 
@@ -126,19 +128,14 @@ class StatusRoutes:
     def _handle(self, request: Request) -> Response | StreamResponse:
         path, method = request.path, "GET" if request.method == "HEAD" else request.method
         if path in _PLAIN:
-            return _PLAIN[path](self._context, request) if method == "GET" else _not_allowed("GET, HEAD")
-        matches = {
-            each_method: (handler, path[len(begin) : len(path) - len(end)])
-            for each_method, begin, end, handler in _NAMED
-            if path.startswith(begin) and path.endswith(end) and len(path) > len(begin) + len(end)
-        }
-        if method in matches:
-            handler, name = matches[method]
-            return handler(self._context, request, name)
-        if matches:
-            return _not_allowed(", ".join(sorted(matches)))
+            return _PLAIN[path](self._context, request) if method == "GET" else _not_allowed("GET")
+        for wanted, begin, end, handler in _NAMED:
+            if path.startswith(begin) and path.endswith(end) and len(path) > len(begin) + len(end):
+                name = path[len(begin) : len(path) - len(end)]
+                return handler(self._context, request, name) if method == wanted else _not_allowed(wanted)
         return error(404, f"there is no {path}", "look at /, /api/v1/status, /metrics, /livez or /readyz")
 
 
-def _not_allowed(allowed: str) -> Response:
+def _not_allowed(wanted: str) -> Response:
+    allowed = _ALLOWED[wanted]
     return error(405, "this method is not answered here", f"use {allowed}", [("Allow", allowed)])

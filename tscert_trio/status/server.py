@@ -6,10 +6,10 @@ import grp
 import logging
 import os
 import socket
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
 import trio
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from ..cert_manager import CertManager
     from ..http_server import Handler, Request, Response, StreamResponse
     from .routes import StatusRoutes
+
+    Listeners: TypeAlias = Sequence[trio.SocketListener]
 
 __all__ = ["serve_status"]
 
@@ -57,7 +59,8 @@ async def serve_status(
         manager: what is told about, and made to renew.
         socket_path: of the Unix socket; ``None`` for none. Its folder is made if need be.
         group: who may connect to that besides its owner; by default the group of this process.
-        listen: ``host:port`` for TCP, which is read only; ``None`` for none. Port 0 is any that is free.
+        listen: ``host:port`` for TCP, which is read only, on each of the host's addresses; ``None`` for none.
+            Port 0 is any that is free.
         allowed_hosts: names by which it may be asked over TCP, besides ``localhost`` and addresses.
         task_status: told after the first try to listen, or after a second. The log says where.
     """
@@ -68,12 +71,13 @@ async def serve_status(
         from .handlers import StatusContext  # what they need is not loaded before somebody asks
         from .routes import StatusRoutes
 
-        return StatusRoutes(StatusContext(manager, feed), tuple(host.lower() for host in allowed_hosts))
+        known = tuple(host.lower().removesuffix(".") for host in allowed_hosts)
+        return StatusRoutes(StatusContext(manager, feed), known)
 
     async def answer(request: Request) -> Response | StreamResponse:
         return await routes().answer(request)
 
-    places: dict[str, Callable[[], AbstractAsyncContextManager[trio.SocketListener]]] = {}
+    places: dict[str, Callable[[], AbstractAsyncContextManager[Listeners]]] = {}
     if socket_path is not None:
         places[str(socket_path)] = partial(_open_unix, socket_path, group)
     if listen is not None:
@@ -81,8 +85,8 @@ async def serve_status(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(feed.run)
         tries = [trio.Event() for _ in places]
-        for (place, open_listener), tried in zip(places.items(), tries, strict=True):
-            nursery.start_soon(_keep_serving, answer, place, open_listener, tried)
+        for (place, open_listeners), tried in zip(places.items(), tries, strict=True):
+            nursery.start_soon(_keep_serving, answer, place, open_listeners, tried)
         with trio.move_on_after(_FIRST_TRY_SECONDS):
             for tried in tries:
                 await tried.wait()
@@ -93,19 +97,21 @@ async def serve_status(
 async def _keep_serving(
     answer: Handler,
     place: str,
-    open_listener: Callable[[], AbstractAsyncContextManager[trio.SocketListener]],
+    open_listeners: Callable[[], AbstractAsyncContextManager[Listeners]],
     tried: trio.Event,
 ) -> NoReturn:
     told = ""
     while True:
         pause: float = 0
         try:
-            async with open_listener() as listener:
-                where = _where(listener)
-                _logger.info("the status %s", where)
+            async with open_listeners() as listeners:
+                wheres = [_where(listener) for listener in listeners]
+                for where in wheres:
+                    _logger.info("the status %s", where)
+                told = ""
                 tried.set()
-                await _serve_until_gone(answer, listener)
-                _logger.warning("the status %s no more, since its file is gone; making it anew", where)
+                await _serve_until_gone(answer, listeners)
+                _logger.warning("the status %s no more, since its file is gone; making it anew", wheres[0])
         except* (OSError, LookupError) as exc:
             pause, reason = _RETRY_SECONDS, str(_first(exc))
             if reason != told:
@@ -117,17 +123,18 @@ async def _keep_serving(
         await trio.sleep(pause)
 
 
-async def _serve_until_gone(answer: Handler, listener: trio.SocketListener) -> None:
+async def _serve_until_gone(answer: Handler, listeners: Listeners) -> None:
     """Serve until something, which tidies up perhaps, has removed or replaced the socket's file."""
-    path = listener.socket.getsockname()
+    path = listeners[0].socket.getsockname()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(
             lambda: serve_http(
                 answer,
-                [listener],
+                listeners,
                 stall_timeout=_STALL_SECONDS,
                 max_connections=_MAX_CONNECTIONS,
                 max_body=_MAX_BODY,
+                may_skip_line=True,
                 on_bug=_tell_bug,
             )
         )
@@ -167,21 +174,21 @@ def _where(listener: trio.SocketListener) -> str:
 
 
 @asynccontextmanager
-async def _open_unix(path: Path, group: str | None) -> AsyncIterator[trio.SocketListener]:
+async def _open_unix(path: Path, group: str | None) -> AsyncIterator[Listeners]:
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     async with open_unix_listener(path, mode=0o600) as listener:
         if group is not None:
             os.chown(path, -1, int(group) if group.isdecimal() else grp.getgrnam(group).gr_gid)
         if _TELLS_PEERS:  # else nobody could tell who asks to renew
             path.chmod(0o660)
-        yield listener
+        yield [listener]
 
 
 @asynccontextmanager
-async def _open_tcp(address: str) -> AsyncIterator[trio.SocketListener]:
+async def _open_tcp(address: str) -> AsyncIterator[Listeners]:
     host, port = split_host_port(address)
-    (listener, *others) = await trio.open_tcp_listeners(int(port), host=host)
-    for other in others:
-        await other.aclose()
-    async with listener:
-        yield listener
+    async with AsyncExitStack() as stack:  # a host such as localhost has two addresses
+        yield [
+            await stack.enter_async_context(listener)
+            for listener in await trio.open_tcp_listeners(int(port), host=host)
+        ]
