@@ -484,7 +484,8 @@ async def test_who_takes_gzip_is_answered_with_that_and_nobody_else(autojump_clo
             assert gzip.decompress(short.body) == plain.body
             assert plain.headers.keys() < short.headers.keys()
         head = await get(path, method="HEAD", headers=as_gzip)
-        assert (head.body, head.headers) == (b"", short.headers)
+        assert head.body == b""
+        assert {**head.headers, "date": ""} == {**short.headers, "date": ""}
 
 
 async def test_of_one_name_no_report_of_all_is_made(autojump_clock, start, monkeypatch):
