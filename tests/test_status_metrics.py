@@ -104,6 +104,12 @@ def test_where_nothing_is_ordered_there_is_no_runway_to_run_out_of(read, mode):
     assert set(values_of(found, "tscert_domain_runway_attempts")) == {(B,)}
 
 
+def test_how_many_names_may_have_certificates_is_told_once_it_is_known(read):
+    for names, told in ((None, []), (frozenset(), [0]), (frozenset({A, B}), [2])):
+        found = read(statistics(cert_domains=names))
+        assert [number for (name, *_), number in found.items() if name == "tscert_cert_domains"] == told
+
+
 @pytest.mark.parametrize(
     ("fields", "told"),
     [

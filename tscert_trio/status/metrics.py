@@ -134,6 +134,9 @@ _BUS = _gauge("tscert_ipn_bus_connected", "Whether tailscaled's IPN bus is watch
 _UP = _gauge(
     "tscert_tailscaled_up", "Whether tailscaled tells its CertDomains: 1 or 0; absent while not known."
 )
+_CERT_DOMAINS = _gauge(
+    "tscert_cert_domains", "How many names the node may have certificates for; absent while not known."
+)
 _CAPABILITY = _gauge("tscert_tailscaled_capability", "The capability version of tailscaled; 148 is v1.104.")
 _DURATION = Metric(
     "tscert_localapi_request_duration_seconds",
@@ -151,7 +154,7 @@ METRICS: tuple[Metric, ...] = (
     *(_STATE, _ERROR, _ATTEMPTS, _WANTED),
     *(*_OF_DELIVERIES, _DELIVERIES),
     *(_LIMIT_USED, _LIMIT_CAPACITY, _LIMIT_LEFT, _LIMIT_EXCEEDED),
-    *(_SOURCE, _BUS, _UP, _CAPABILITY, _DURATION, _CLOCK, _BUILD),
+    *(_SOURCE, _BUS, _UP, _CERT_DOMAINS, _CAPABILITY, _DURATION, _CLOCK, _BUILD),
 )
 """All metrics, in the order in which they are told."""
 
@@ -231,6 +234,8 @@ def _of_all(statistics: CertManagerStatistics, now: datetime) -> Iterator[Family
     yield _BUS, [f" {int(statistics.bus_connected)}"]
     is_known = statistics.cert_domains is not None or statistics.trouble is not None
     yield _UP, [f" {int(statistics.trouble is None)}"] if is_known else []
+    listed = statistics.cert_domains
+    yield _CERT_DOMAINS, [f" {len(listed)}"] if listed is not None else []
     yield _CAPABILITY, [f" {statistics.capability}"] if statistics.capability is not None else []
     yield _DURATION, histogram(statistics.requests, REQUEST_SECONDS)
     yield _CLOCK, [f" {_time(now)}"]
