@@ -290,6 +290,67 @@ def test_a_reader_that_has_had_enough_is_no_error_to_show(tmp_path, tailscaled):
     assert process.returncode == 1
 
 
+WRITES = [
+    (["--version"], 1),
+    (["--help"], 1),
+    (["config", "show"], 1),
+    (["status", "--check"], 3),
+    (["status", "--check", "--wat"], 3),
+]
+"""Commands that write a little to standard output, and their exit status where that cannot be."""
+
+
+def run_into(output, arguments, cwd, *, unbuffered=""):
+    """Run a command with this as its standard output; return its exit status, and what it says of it."""
+    result = subprocess.run(
+        [*COMMAND, *arguments],
+        cwd=cwd,
+        env=environment(PYTHONUNBUFFERED=unbuffered),
+        stdout=output,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return result.returncode, result.stderr
+
+
+@pytest.mark.parametrize(("arguments", "status"), WRITES)
+def test_what_fits_a_buffer_and_has_no_reader_has_the_documented_status(tmp_path, arguments, status):
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        assert run_into(writer, arguments, tmp_path) == (status, "")
+    finally:
+        os.close(writer)
+
+
+@pytest.mark.parametrize(("arguments", "status"), WRITES)
+def test_output_that_a_full_disk_does_not_take_is_told_in_one_line(tmp_path, arguments, status):
+    with Path("/dev/full").open("w") as full:
+        told = run_into(full, arguments, tmp_path)
+    assert told == (status, "tscert-trio: cannot write standard output: No space left on device\n")
+
+
+def test_output_without_a_buffer_fails_in_the_same_way(tmp_path):
+    with Path("/dev/full").open("w") as full:
+        told = run_into(full, ["config", "show"], tmp_path, unbuffered="1")
+    assert told == (1, "tscert-trio: cannot write standard output: No space left on device\n")
+
+
+def test_who_closed_standard_output_before_is_told_by_the_exit_status(tmp_path):
+    result = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", *COMMAND, "status", "--check", "--wat"],
+        cwd=tmp_path,
+        env=environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (result.returncode, result.stderr) == (3, "")
+
+
 def test_an_order_that_fails_is_told_with_how_long_the_present_certificate_is_good(tmp_path, tailscaled):
     """Of a name of its own: until such an order is finished, the CA lets no other replace the certificate."""
 

@@ -6,6 +6,7 @@ A command's module is imported when it is chosen: each with all that it needs wo
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
 import os
 import sys
@@ -40,6 +41,8 @@ _COMMANDS = {
 """Each with a module of its name, whose ``add_arguments`` declares its options, and what runs it."""
 _UNKNOWN = 3
 """The exit status by which monitors know that a check itself failed."""
+_OF_OUTPUT = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
+"""Why standard output cannot be written; any other error that comes so far is a bug."""
 
 
 class _UsageError(Exception):
@@ -80,25 +83,46 @@ def main(argv: Sequence[str] | None = None) -> int:
     # "run" may be left out, but not before --help or --version, which are about the whole.
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in {"-h", "--help", "--version"}):
         arguments.insert(0, "run")
+    is_check = arguments[0] == "status" and "--check" in arguments
+    if sys.stdout is None:  # it was closed before
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8", closefd=False)
+    try:
+        status = _run(arguments, is_check=is_check)
+        sys.stdout.flush()  # at the interpreter's end a failure would be told otherwise
+    except KeyboardInterrupt:
+        return 130
+    except OSError as exc:
+        if not isinstance(exc, BrokenPipeError):  # else the reader of a pipe has had enough
+            if exc.errno not in _OF_OUTPUT:
+                raise
+            print(f"tscert-trio: cannot write standard output: {exc.strerror}", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left goes nowhere
+        return _UNKNOWN if is_check else 1
+    finally:
+        logging.shutdown()
+    return status
+
+
+def _run(arguments: list[str], *, is_check: bool) -> int:
+    """Run a command; return the exit status.
+
+    Args:
+        arguments: the command, and its own.
+        is_check: whether monitors ask, and want to be told on standard output.
+    """
     try:
         options = make_parser(arguments[0]).parse_args(arguments)
+        status: int = options.command(options)
     except _UsageError as exc:
-        if arguments[0] == "status" and "--check" in arguments:
+        if is_check:
             print(f"UNKNOWN - {exc}")
             return _UNKNOWN
         print(exc, file=sys.stderr)
         return 2
-    try:
-        status: int = options.command(options)
     except TscertError as exc:
         return _fail(exc)
-    except BrokenPipeError:  # the reader of a pipe has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    finally:
-        logging.shutdown()
+    except SystemExit as exc:  # --help and --version
+        return int(exc.code or 0)
     return status
 
 
