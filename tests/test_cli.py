@@ -1,6 +1,7 @@
 """The command, as a process of its own on the real clock, against the sandbox in another."""
 
 import json
+import logging
 import os
 import re
 import signal
@@ -14,6 +15,8 @@ from pathlib import Path
 import pytest
 from commands import COMMAND, Process, environment, request, run, wait_until
 from house import open_house
+
+from tscert_trio.cli.logs import _TextFormatter
 
 NAME = "box.tail1234.ts.net"
 SPARE = "spare.tail1234.ts.net"  # of the test whose order stays open at the CA
@@ -212,6 +215,41 @@ def test_bad_input_is_told_in_one_line(tmp_path, arguments, status, message):
     (line,) = result.stderr.splitlines()
     assert line.startswith("tscert-trio")
     assert message in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (["cert", "a.ts.net", "--socket", "s\x1b[2J"], 1),
+        (["run", "a.ts.net", "--config", "c\x9b2J"], 2),
+        (["run", "--wat\x1b[2J"], 2),
+        (["status", "--check", "--wat\x1b[2J"], 3),
+    ],
+)
+def test_nothing_in_what_is_told_moves_the_cursor_of_a_terminal(tmp_path, arguments, status):
+    result = run(*arguments, cwd=tmp_path)
+    assert result.returncode == status
+    (line,) = (result.stdout + result.stderr).splitlines()
+    assert line.isprintable()
+    assert "2J" in line
+
+
+def test_nothing_in_the_log_moves_the_cursor_of_a_terminal(start, tmp_path):
+    service = start("--socket", tmp_path / "s\x1b[2J")
+    line = service.wait_for_line("no such socket").rstrip("\n")
+    assert line.isprintable()
+    assert "s\N{REPLACEMENT CHARACTER}[2J" in line
+    assert service.end()[0] == 0
+
+
+def test_a_traceback_in_the_log_keeps_its_lines_and_moves_no_cursor():
+    error = ValueError("no\n\x1b[2J")
+    record = logging.LogRecord("x", logging.ERROR, "x", 1, "a\nbug", (), (ValueError, error, None))
+    assert _TextFormatter("%(levelname)s %(message)s").format(record).splitlines() == [
+        "ERROR a bug",
+        "ValueError: no",
+        "\N{REPLACEMENT CHARACTER}[2J",
+    ]
 
 
 def test_a_second_sandbox_leaves_the_first_ones_socket_alone(tmp_path, tailscaled):

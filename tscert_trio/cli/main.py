@@ -115,9 +115,11 @@ def _run(arguments: list[str], *, is_check: bool) -> int:
         status: int = options.command(options)
     except _UsageError as exc:
         if is_check:
-            print(f"UNKNOWN - {exc}")
+            from .terminal import show_plain
+
+            show_plain([f"UNKNOWN - {exc}"])
             return _UNKNOWN
-        print(exc, file=sys.stderr)
+        _tell([str(exc)])
         return 2
     except TscertError as exc:
         return _fail(exc)
@@ -136,9 +138,16 @@ def _fail(error: TscertError) -> int:
         lines = (told, *getattr(error, "__notes__", ()))
     elif isinstance(error, StatusServiceError):
         lines = (error.told(),)
-    for line in lines:
-        print(f"tscert-trio: {line}", file=sys.stderr)
+    _tell([f"tscert-trio: {line}" for line in lines])
     return status
+
+
+def _tell(lines: Sequence[str]) -> None:
+    """Print lines to standard error; what others wrote into them moves no cursor there."""
+    from .terminal import clean  # takes a few ms, and most commands end well
+
+    for line in lines:
+        print(clean(line), file=sys.stderr)
 
 
 def make_parser(chosen: str | None = None) -> argparse.ArgumentParser:
