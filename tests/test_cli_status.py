@@ -170,6 +170,37 @@ def test_a_service_without_a_status_socket_is_told_from_its_journal():
         assert re.search(r"  in (5\d seconds|1 minute)  ", bad)
 
 
+@pytest.fixture
+def by_file(tmp_path):
+    """Run a command that has nothing but a configuration file to know where the service is."""
+
+    def by_file(house, text, *arguments):
+        file = tmp_path / "config.toml"
+        file.write_text(text)
+        places = {"HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path)}
+        given = {"TSCERT_STATUS_SOCKET": "", "TSCERT_STATE": "", "TSCERT_CONFIG": str(file)}
+        return house.run(*arguments, **places, **given)
+
+    return by_file
+
+
+def test_the_configuration_file_says_where_the_service_is(house, by_file):
+    """Whatever else is wrong with it."""
+    text = f'status_socket = "{house.socket}"\nslef = true\n'
+    assert lines_of(by_file(house, text, "status"))[0].startswith("2 of 4 names")
+    assert len(lines_of(by_file(house, text, "events", "-n", "1"))) == 1
+    assert "no certificate is kept for bxo" in by_file(house, text, "renew", "bxo").stderr
+    (line,) = lines_of(by_file(house, 'status_socket = "none"\nstate = ":memory:"', "status", "--check"), 3)
+    assert line.startswith("UNKNOWN - the status socket is switched off here; and there is no journal")
+
+
+def test_the_configuration_file_says_where_the_journal_is(ruin, by_file):
+    text = f'status_socket = "{ruin.folder}/gone"\nstate = "{ruin.folder}/state"\n'
+    result = by_file(ruin, text, "status")
+    assert lines_of(result)[0].startswith("The service does not run. What it knew last: 2 of 3 names")
+    assert f"no service listens on {ruin.folder}/gone" in result.stderr
+
+
 def test_without_service_and_journal_nothing_is_known(tmp_path, house):
     result = house.run("status", "--status-socket", tmp_path / "s", "--state", tmp_path / "state")
     assert lines_of(result, status=1) == []
