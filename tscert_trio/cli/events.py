@@ -12,7 +12,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from ..errors import NoStatusServiceError
+from ..errors import NoStatusServiceError, StatusServiceError
 from ..status.finding import find_name
 from ..status.wire import to_json
 from .events_table import event_lines
@@ -92,7 +92,10 @@ def _follow(options: argparse.Namespace, client: StatusClient) -> NoReturn:
             time.sleep(_POLL_SECONDS)
         try:
             events = client.events(limit=_AT_ONCE, after=after, domain=name).events
-        except NoStatusServiceError as exc:
+        except StatusServiceError as exc:
+            # One that has just begun knows no names yet.
+            if not (isinstance(exc, NoStatusServiceError) or exc.status == 404):
+                raise
             events = ()
             if not is_away:
                 print(f"tscert-trio: {str(exc).rstrip('.')}; waiting for it", file=sys.stderr)
