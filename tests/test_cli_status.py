@@ -8,7 +8,7 @@ from datetime import timedelta
 import attrs
 import pytest
 from house import open_house, run_as_stranger, tailnet_name
-from statuses import NOW, cert, delivery, domain, statistics
+from statuses import DAY, HOUR, NOW, cert, delivery, domain, statistics
 
 from tscert_trio.cli.status_check import CheckStatus, check
 from tscert_trio.cli.status_detail import detail
@@ -376,6 +376,23 @@ def test_a_check_has_data_of_a_sensible_number_of_names_and_no_stray_bar(report)
     assert line.count("|") == 1
     assert line.count(".ts.net'=") == 20
     assert line.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("left", "limits", "status", "ranges"),
+    [
+        (140 * HOUR, {}, CheckStatus.OK, "1.5:;0.6:"),
+        (35 * HOUR, {}, CheckStatus.WARNING, "1.5:;0.6:"),
+        (14 * HOUR, {}, CheckStatus.CRITICAL, "1.5:;0.6:"),
+        (35 * HOUR, {"warn": DAY}, CheckStatus.OK, "1:;0.6:"),
+        (35 * HOUR, {"crit": 2 * DAY}, CheckStatus.CRITICAL, "2:;2:"),
+    ],
+)
+def test_of_a_short_life_a_part_is_too_little_where_no_limit_is_given(left, limits, status, ranges):
+    short = statistics(domain(leaf=cert(left=left, life=144 * HOUR)))
+    found, line = check(make_report(short, NOW), **limits)
+    assert found is status
+    assert line.endswith(f";{ranges}")
 
 
 def test_a_table_is_as_wide_as_the_terminal_and_leaves_out_dates_before_it_breaks(report):
