@@ -1,5 +1,6 @@
 """``tscert-trio status``: of a service that runs, and of one that is dead."""
 
+import io
 import json
 import os
 import re
@@ -10,10 +11,13 @@ import pytest
 from house import open_house, run_as_stranger, tailnet_name
 from statuses import DAY, HOUR, NOW, cert, delivery, domain, statistics
 
+from tscert_trio.cli import main
+from tscert_trio.cli.plain import as_json
 from tscert_trio.cli.status_check import CheckStatus, check
 from tscert_trio.cli.status_detail import detail
 from tscert_trio.cli.status_table import plain_table, table
 from tscert_trio.schedule import Mode
+from tscert_trio.status.client import StatusClient
 from tscert_trio.status.history import DomainDetail
 from tscert_trio.status.making import make_report
 from tscert_trio.status.report import Level, Source, StatusReport, Trouble
@@ -199,6 +203,29 @@ def test_the_configuration_file_says_where_the_journal_is(ruin, by_file):
     result = by_file(ruin, text, "status")
     assert lines_of(result)[0].startswith("The service does not run. What it knew last: 2 of 3 names")
     assert f"no service listens on {ruin.folder}/gone" in result.stderr
+
+
+def test_json_is_json_whatever_others_wrote_and_whatever_standard_output_takes():
+    words = "weg: caf\xe9 \N{ROCKET} \x9b2J"
+    with open_house("box") as house:
+        house.ask_sandbox("POST", "faults", AWAY | {"text": words, "domain": BOX, "count": 1000})
+        house.start(BOX)
+        for command in (["status"], ["status", "box"], ["events"], ["renew", "box"]):
+            text = house.run(*command, "--json", PYTHONIOENCODING="ascii").stdout
+            assert text.isascii()
+            assert words in json.dumps(json.loads(text.splitlines()[-1]), ensure_ascii=False)
+
+
+def test_json_has_letters_as_they_are_where_they_can_be_shown_and_moves_no_cursor():
+    text = as_json({"a": "caf\xe9\x9b2J\x7f"}, io.TextIOWrapper(io.BytesIO(), "utf-8"))
+    assert text == '{"a": "caf\xe9\\u009b2J\\u007f"}'
+    assert json.loads(text) == {"a": "caf\xe9\x9b2J\x7f"}
+
+
+def test_what_is_no_json_is_not_taken_for_the_service(house, capfd, monkeypatch):
+    monkeypatch.setattr(StatusClient, "fetch", lambda _client, _target: b"<html>")
+    assert main(["status", "--json", "--status-socket", str(house.socket)]) == 1
+    assert "what answers is not this service" in capfd.readouterr().err
 
 
 def test_without_service_and_journal_nothing_is_known(tmp_path, house):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
+import sys
 from datetime import UTC, datetime
 
+from .plain import as_json
 from .terminal import clean
 
 __all__ = ["configure_logging"]
@@ -37,7 +38,7 @@ class _JSONFormatter(logging.Formatter):
         fields |= {key: value for key in _EXTRA if (value := getattr(record, key, None)) is not None}
         if record.exc_info:
             fields["exception"] = self.formatException(record.exc_info)
-        return json.dumps(fields, ensure_ascii=False)
+        return as_json(fields, sys.stderr)
 
 
 def configure_logging(log_format: str, level: str) -> None:

@@ -8,12 +8,14 @@ not answer, and less left than --warn. Else the exit status is 0, or 1 where not
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from typing import TYPE_CHECKING
 
 from ..errors import SettingsError, StatusServiceError, TscertError
 from ..status.finding import find_name
+from .plain import print_json
 from .standing import add_socket, add_state, ask, read_detail, read_report
 from .terminal import is_terminal, show, show_plain
 
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
     from .terminal import Line
 
 __all__ = ["add_arguments", "command"]
+
+
+_NO_SERVICE = "Check the path: something else may listen on the status socket."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -153,4 +158,8 @@ def _print_json(options: argparse.Namespace) -> None:
             lambda client: client.domain_json(_full_name(client, options.name)),
             lambda folder: to_json(read_detail(folder, options.name)),
         )
-    print(data.decode().rstrip("\n"))
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError):
+        raise StatusServiceError("what answers is not this service: no JSON", remedy=_NO_SERVICE) from None
+    print_json(value)
