@@ -1,6 +1,7 @@
 """The command, as a process of its own on the real clock, against the sandbox in another."""
 
 import json
+import logging
 import os
 import re
 import signal
@@ -14,6 +15,8 @@ from pathlib import Path
 import pytest
 from commands import COMMAND, SECONDS, Process, environment, request, run, wait_until
 from house import open_house
+
+from tscert_trio.cli.logs import _TextFormatter
 
 NAME = "box.tail1234.ts.net"
 SPARE = "spare.tail1234.ts.net"  # of the test whose order stays open at the CA
@@ -215,6 +218,41 @@ def test_bad_input_is_told_in_one_line(tmp_path, arguments, status, message):
     assert message in line
 
 
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (["cert", "a.ts.net", "--socket", "s\x1b[2J"], 1),
+        (["run", "a.ts.net", "--config", "c\x9b2J"], 2),
+        (["run", "--wat\x1b[2J"], 2),
+        (["status", "--check", "--wat\x1b[2J"], 3),
+    ],
+)
+def test_nothing_in_what_is_told_moves_the_cursor_of_a_terminal(tmp_path, arguments, status):
+    result = run(*arguments, cwd=tmp_path)
+    assert result.returncode == status
+    (line,) = (result.stdout + result.stderr).splitlines()
+    assert line.isprintable()
+    assert "2J" in line
+
+
+def test_nothing_in_the_log_moves_the_cursor_of_a_terminal(start, tmp_path):
+    service = start("--socket", tmp_path / "s\x1b[2J")
+    line = service.wait_for_line("no such socket").rstrip("\n")
+    assert line.isprintable()
+    assert "s\N{REPLACEMENT CHARACTER}[2J" in line
+    assert service.end()[0] == 0
+
+
+def test_a_traceback_in_the_log_keeps_its_lines_and_moves_no_cursor():
+    error = ValueError("no\n\x1b[2J")
+    record = logging.LogRecord("x", logging.ERROR, "x", 1, "a\nbug", (), (ValueError, error, None))
+    assert _TextFormatter("%(levelname)s %(message)s").format(record).splitlines() == [
+        "ERROR a bug",
+        "ValueError: no",
+        "\N{REPLACEMENT CHARACTER}[2J",
+    ]
+
+
 def test_a_second_sandbox_leaves_the_first_ones_socket_alone(tmp_path, tailscaled):
     result = run("sandbox", "--socket", tailscaled, cwd=tmp_path)
     assert result.returncode == 1
@@ -289,6 +327,67 @@ def test_a_reader_that_has_had_enough_is_no_error_to_show(tmp_path, tailscaled):
         process.stdout.close()
         assert "Traceback" not in process.stderr.read()
     assert process.returncode == 1
+
+
+WRITES = [
+    (["--version"], 1),
+    (["--help"], 1),
+    (["config", "show"], 1),
+    (["status", "--check"], 3),
+    (["status", "--check", "--wat"], 3),
+]
+"""Commands that write a little to standard output, and their exit status where that cannot be."""
+
+
+def run_into(output, arguments, cwd, *, unbuffered=""):
+    """Run a command with this as its standard output; return its exit status, and what it says of it."""
+    result = subprocess.run(
+        [*COMMAND, *arguments],
+        cwd=cwd,
+        env=environment(PYTHONUNBUFFERED=unbuffered),
+        stdout=output,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return result.returncode, result.stderr
+
+
+@pytest.mark.parametrize(("arguments", "status"), WRITES)
+def test_what_fits_a_buffer_and_has_no_reader_has_the_documented_status(tmp_path, arguments, status):
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        assert run_into(writer, arguments, tmp_path) == (status, "")
+    finally:
+        os.close(writer)
+
+
+@pytest.mark.parametrize(("arguments", "status"), WRITES)
+def test_output_that_a_full_disk_does_not_take_is_told_in_one_line(tmp_path, arguments, status):
+    with Path("/dev/full").open("w") as full:
+        told = run_into(full, arguments, tmp_path)
+    assert told == (status, "tscert-trio: cannot write standard output: No space left on device\n")
+
+
+def test_output_without_a_buffer_fails_in_the_same_way(tmp_path):
+    with Path("/dev/full").open("w") as full:
+        told = run_into(full, ["config", "show"], tmp_path, unbuffered="1")
+    assert told == (1, "tscert-trio: cannot write standard output: No space left on device\n")
+
+
+def test_who_closed_standard_output_before_is_told_by_the_exit_status(tmp_path):
+    result = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", *COMMAND, "status", "--check", "--wat"],
+        cwd=tmp_path,
+        env=environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (result.returncode, result.stderr) == (3, "")
 
 
 def test_an_order_that_fails_is_told_with_how_long_the_present_certificate_is_good(tmp_path, tailscaled):

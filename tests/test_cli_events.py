@@ -71,6 +71,19 @@ def test_following_goes_on_over_a_restart_of_the_service_and_says_so_once(house,
     assert (process.returncode, output, errors) == (130, "", "")
 
 
+def test_a_service_that_does_not_know_the_name_yet_is_waited_for(house, follow):
+    process = follow("-n", "1", "box")
+    assert "written" in process.stdout.readline()
+    process.send_signal(signal.SIGSTOP)  # so that it meets the next service first
+    house.service.end()
+    house.start(SHOP, TSCERT_STATE=":memory:")
+    process.send_signal(signal.SIGCONT)
+    assert process.stderr.readline() == f"tscert-trio: no certificate is kept for {BOX}; waiting for it\n"
+    house.service.end()
+    house.start(BOX, SHOP)
+    assert process.stderr.readline() == "tscert-trio: the service is back\n"
+
+
 def test_of_a_dead_service_the_journal_tells(house):
     house.kill()
     result = house.run("events", "box")

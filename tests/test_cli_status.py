@@ -1,21 +1,31 @@
 """``tscert-trio status``: of a service that runs, and of one that is dead."""
 
+import io
 import json
 import os
+import pty
 import re
+import select
+import signal
+import subprocess
+import termios
 from datetime import timedelta
 
 import attrs
 import pytest
+from commands import COMMAND, environment
 from house import open_house, run_as_stranger, tailnet_name
-from statuses import DAY, NOW, SECOND, cert, delivery, domain, statistics
+from statuses import DAY, HOUR, NOW, SECOND, cert, delivery, domain, statistics
 
 from tscert_trio import ControlError, DomainState, IssuanceError
+from tscert_trio.cli import main
+from tscert_trio.cli.plain import as_json
 from tscert_trio.cli.status_check import CheckStatus, check
 from tscert_trio.cli.status_detail import detail
 from tscert_trio.cli.status_table import plain_table, table
 from tscert_trio.delivery_record import DeliveryState
 from tscert_trio.schedule import Mode
+from tscert_trio.status.client import StatusClient
 from tscert_trio.status.history import DomainDetail
 from tscert_trio.status.making import make_report
 from tscert_trio.status.report import Level, Source, StatusReport, Trouble
@@ -111,6 +121,36 @@ def test_to_watch_takes_a_terminal(house):
     assert "--watch is for terminals" in result.stderr
 
 
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_whatever_ends_the_watching_leaves_the_terminal_as_it_was(house, signum):
+    master, terminal = pty.openpty()
+    before = termios.tcgetattr(terminal)
+    shown = b""
+
+    def more():
+        assert select.select([master], [], [], 20)[0], shown
+        return os.read(master, 65536)
+
+    with subprocess.Popen(
+        [*COMMAND, "status", "--watch"],
+        env=environment(TERM="xterm-256color", **house.variables),
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+    ) as process:
+        while BOX.encode() not in shown:
+            shown += more()
+        assert termios.tcgetattr(terminal) != before
+        process.send_signal(signum)
+        while b"\x1b[?1049l" not in shown or b"\x1b[?25h" not in shown:  # the usual screen, and the cursor
+            shown += more()
+    after = termios.tcgetattr(terminal)
+    os.close(master)
+    os.close(terminal)
+    assert after == before
+    assert process.returncode == (0 if signum is signal.SIGINT else -signum)
+
+
 def test_asking_the_service_loads_neither_trio_nor_httpx_nor_cryptography(house):
     code = """
 import sys
@@ -170,6 +210,60 @@ def test_a_service_without_a_status_socket_is_told_from_its_journal():
             f"The service runs (process {number}), but does not answer on its status socket"
         )
         assert re.search(r"  in (\d+ minutes|1 hour)  ", bad)
+
+
+@pytest.fixture
+def by_file(tmp_path):
+    """Run a command that has nothing but a configuration file to know where the service is."""
+
+    def by_file(house, text, *arguments):
+        file = tmp_path / "config.toml"
+        file.write_text(text)
+        places = {"HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path)}
+        given = {"TSCERT_STATUS_SOCKET": "", "TSCERT_STATE": "", "TSCERT_CONFIG": str(file)}
+        return house.run(*arguments, **places, **given)
+
+    return by_file
+
+
+def test_the_configuration_file_says_where_the_service_is(house, by_file):
+    """Whatever else is wrong with it."""
+    text = f'status_socket = "{house.socket}"\nslef = true\n'
+    assert lines_of(by_file(house, text, "status"))[0].startswith("2 of 4 names")
+    assert len(lines_of(by_file(house, text, "events", "-n", "1"))) == 1
+    assert "no certificate is kept for bxo" in by_file(house, text, "renew", "bxo").stderr
+    (line,) = lines_of(by_file(house, 'status_socket = "none"\nstate = ":memory:"', "status", "--check"), 3)
+    assert line.startswith("UNKNOWN - the status socket is switched off here; and there is no journal")
+
+
+def test_the_configuration_file_says_where_the_journal_is(ruin, by_file):
+    text = f'status_socket = "{ruin.folder}/gone"\nstate = "{ruin.folder}/state"\n'
+    result = by_file(ruin, text, "status")
+    assert lines_of(result)[0].startswith("The service does not run. What it knew last: 2 of 3 names")
+    assert f"no service listens on {ruin.folder}/gone" in result.stderr
+
+
+def test_json_is_json_whatever_others_wrote_and_whatever_standard_output_takes():
+    words = "weg: caf\xe9 \N{ROCKET} \x9b2J"
+    with open_house("box") as house:
+        house.ask_sandbox("POST", "faults", AWAY | {"text": words, "domain": BOX, "count": 1000})
+        house.start(BOX)
+        for command in (["status"], ["status", "box"], ["events"], ["renew", "box"]):
+            text = house.run(*command, "--json", PYTHONIOENCODING="ascii").stdout
+            assert text.isascii()
+            assert words in json.dumps(json.loads(text.splitlines()[-1]), ensure_ascii=False)
+
+
+def test_json_has_letters_as_they_are_where_they_can_be_shown_and_moves_no_cursor():
+    text = as_json({"a": "caf\xe9\x9b2J\x7f"}, io.TextIOWrapper(io.BytesIO(), "utf-8"))
+    assert text == '{"a": "caf\xe9\\u009b2J\\u007f"}'
+    assert json.loads(text) == {"a": "caf\xe9\x9b2J\x7f"}
+
+
+def test_what_is_no_json_is_not_taken_for_the_service(house, capfd, monkeypatch):
+    monkeypatch.setattr(StatusClient, "fetch", lambda _client, _target: b"<html>")
+    assert main(["status", "--json", "--status-socket", str(house.socket)]) == 1
+    assert "what answers is not this service" in capfd.readouterr().err
 
 
 def test_without_service_and_journal_nothing_is_known(tmp_path, house):
@@ -357,6 +451,23 @@ def test_a_check_has_data_of_a_sensible_number_of_names_and_no_stray_bar(report)
     assert line.count("|") == 1
     assert line.count(".ts.net'=") == 20
     assert line.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("left", "limits", "status", "ranges"),
+    [
+        (140 * HOUR, {}, CheckStatus.OK, "1.5:;0.6:"),
+        (35 * HOUR, {}, CheckStatus.WARNING, "1.5:;0.6:"),
+        (14 * HOUR, {}, CheckStatus.CRITICAL, "1.5:;0.6:"),
+        (35 * HOUR, {"warn": DAY}, CheckStatus.OK, "1:;0.6:"),
+        (35 * HOUR, {"crit": 2 * DAY}, CheckStatus.CRITICAL, "2:;2:"),
+    ],
+)
+def test_of_a_short_life_a_part_is_too_little_where_no_limit_is_given(left, limits, status, ranges):
+    short = statistics(domain(leaf=cert(left=left, life=144 * HOUR)))
+    found, line = check(make_report(short, NOW), **limits)
+    assert found is status
+    assert line.endswith(f";{ranges}")
 
 
 def test_a_table_is_as_wide_as_the_terminal_and_leaves_out_dates_before_it_breaks(report):

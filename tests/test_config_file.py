@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings as hypothesis_settings, stra
 from tscert_trio import SettingsError
 from tscert_trio.cli.config_toml import settings_toml, target_toml
 from tscert_trio.config_file import default_config_files, read_config_file
+from tscert_trio.config_places import read_texts
 from tscert_trio.options import OPTIONS
 from tscert_trio.schedule import Mode
 from tscert_trio.settings import Settings
@@ -102,6 +103,27 @@ def test_the_file_is_looked_for_in_the_folder_for_configuration_and_then_in_etc(
     (mac, _) = default_config_files({"HOME": "/h"}, "darwin")
     assert mac == Path("/h/Library/Application Support/tscert-trio/config.toml")
     assert default_config_files({}) == (etc,)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (b'state = "/s"\nself = true\n[[targets]]\nreload = "nginx"', {"state": "/s"}),
+        (b'state = "/\\u0000"', {}),
+        (b"state = ", {}),
+        (b"\xff", {}),
+        (b"a = " + 9999 * b"[", {}),
+    ],
+)
+def test_texts_are_read_of_a_file_whatever_else_is_wrong_with_it(tmp_path, text, found):
+    (tmp_path / "config.toml").write_bytes(text)
+    assert read_texts({"CONFIGURATION_DIRECTORY": f"/nonexistent:{tmp_path}"}) == found
+    assert read_texts({"TSCERT_CONFIG": str(tmp_path / "config.toml")}) == found
+
+
+def test_texts_of_no_file_are_none(tmp_path):
+    assert read_texts({"TSCERT_CONFIG": str(tmp_path / "missing")}) == {}
+    assert read_texts({"TSCERT_CONFIG": str(tmp_path)}) == {}
 
 
 def test_the_first_file_that_exists_is_read_and_one_that_was_named_before_all(tmp_path):

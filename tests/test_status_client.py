@@ -5,7 +5,7 @@ import re
 import socket
 import tempfile
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -112,8 +112,11 @@ def test_who_may_not_connect_is_told_who_may(house):
 
 
 @contextmanager
-def impostor(answer):
-    """Something that listens, reads, and answers this; ``None`` is nothing at all, for ever."""
+def impostor(answer, *, pause=None):
+    """Something that listens, reads, and answers this; ``None`` is nothing at all, for ever.
+
+    With a pause in seconds it answers byte by byte, with that between them.
+    """
     with short_folder() as folder, socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(folder / "s"))
         listener.listen()
@@ -125,6 +128,11 @@ def impostor(answer):
                     pass  # the body of a POST comes by itself
                 if answer is None:
                     ended.wait(20)
+                elif pause is not None:
+                    with suppress(BrokenPipeError):
+                        for byte in answer:
+                            if not ended.wait(pause):
+                                connection.sendall(bytes([byte]))
                 else:
                     connection.sendall(answer)
 
@@ -176,6 +184,16 @@ def test_who_is_asked_by_too_many_does_not_answer():
 def test_who_never_answers_is_given_up(monkeypatch):
     monkeypatch.setattr(client_module, "_TIMEOUT_SECONDS", 0.2)
     with impostor(None) as client, pytest.raises(NoStatusServiceError, match="does not answer within"):
+        client.status()
+
+
+def test_who_answers_drop_by_drop_is_given_up(monkeypatch):
+    """Each byte comes in time, the whole would take a minute."""
+    monkeypatch.setattr(client_module, "_TIMEOUT_SECONDS", 0.5)
+    with (
+        impostor(http(200, 600 * "x"), pause=0.1) as client,
+        pytest.raises(NoStatusServiceError, match="does not answer within"),
+    ):
         client.status()
 
 

@@ -63,13 +63,35 @@ async def run(systemd, seconds, environ, manager=None):
 
 
 def test_a_message_arrives_at_either_kind_of_socket(systemd):
-    notify("READY=1", systemd.environ)
+    assert notify("READY=1", systemd.environ)
     assert systemd.received() == ["READY=1"]
 
 
-@pytest.mark.parametrize("environ", [{}, {"NOTIFY_SOCKET": ""}, {"NOTIFY_SOCKET": "/nonexistent/s"}])
-def test_without_systemd_nothing_happens(environ):
-    notify("READY=1", environ)
+@pytest.mark.parametrize(
+    ("environ", "is_told"),
+    [({}, True), ({"NOTIFY_SOCKET": ""}, True), ({"NOTIFY_SOCKET": "/nonexistent/s"}, False)],
+)
+def test_without_systemd_nothing_happens(environ, is_told):
+    assert notify("READY=1", environ) is is_told
+
+
+async def test_what_systemd_has_no_room_for_is_told_again(autojump_clock, systemd):
+    """Each thing once, when there is room."""
+    filled = 0
+    while notify("X=1", systemd.environ):
+        filled += 1
+    messages = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(keep_systemd_informed, Manager(), systemd.environ, virtual_clock)
+        await trio.sleep(20)
+        assert systemd.received() == filled * ["X=1"]
+        for _ in range(100):
+            await trio.sleep(1)
+            messages += systemd.received()
+        nursery.cancel_scope.cancel()
+    assert messages[0] == "READY=1"
+    assert messages.count("READY=1") == 1
+    assert sum(message.startswith("STATUS=") for message in messages) == 1
 
 
 async def test_the_watchdog_is_fed_three_times_within_its_time(autojump_clock, systemd):
@@ -78,7 +100,8 @@ async def test_the_watchdog_is_fed_three_times_within_its_time(autojump_clock, s
     assert messages.count("WATCHDOG=1") == 30  # after 0, 1, 3, 5 … 57 seconds
     status = f"STATUS={make_report(Manager().statistics(), virtual_clock()).summary}"
     assert messages.count(status) == 1
-    assert len(messages) == 31
+    assert messages[0] == "READY=1"
+    assert len(messages) == 32
 
 
 @pytest.mark.parametrize(

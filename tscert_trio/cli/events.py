@@ -7,15 +7,15 @@ shown, 1 nothing is known or to be followed, 2 the command line makes no sense.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from typing import TYPE_CHECKING
 
-from ..errors import NoStatusServiceError
+from ..errors import NoStatusServiceError, StatusServiceError
 from ..status.finding import find_name
-from ..status.wire import to_json
+from ..status.wire import to_plain
 from .events_table import event_lines
+from .plain import print_json
 from .standing import add_socket, add_state, ask, find_service, read_events, read_report
 from .terminal import show
 
@@ -99,7 +99,10 @@ def _follow(options: argparse.Namespace, client: StatusClient) -> NoReturn:
             time.sleep(_POLL_SECONDS)
         try:
             events = client.events(limit=_AT_ONCE, after=after, domain=name).events
-        except NoStatusServiceError as exc:
+        except StatusServiceError as exc:
+            # One that has just begun knows no names yet.
+            if not (isinstance(exc, NoStatusServiceError) or exc.status == 404):
+                raise
             events = ()
             if not is_away:
                 print(f"tscert-trio: {str(exc).rstrip('.')}; waiting for it", file=sys.stderr)
@@ -113,7 +116,7 @@ def _follow(options: argparse.Namespace, client: StatusClient) -> NoReturn:
 def _print(events: Sequence[Event], options: argparse.Namespace, width: int = 0) -> None:
     if options.json:
         for each in events:
-            print(json.dumps(json.loads(to_json(each)), ensure_ascii=False))
+            print_json(to_plain(each))
     elif events:
         show(event_lines(events, with_name=True, name_width=width))
     sys.stdout.flush()

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
+import sys
 from datetime import UTC, datetime
+
+from .plain import as_json
+from .terminal import clean
 
 __all__ = ["configure_logging"]
 
 
 _EXTRA = ("domain", "error", "retry", "valid_until", "next_attempt_at")
 """Fields that lines about a name have besides."""
+
+
+class _TextFormatter(logging.Formatter):
+    """A line a record, and nothing in it that moves a terminal's cursor: others wrote some of it."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 -- logging's name
+        return clean(super().formatMessage(record))
+
+    def formatException(self, ei: logging._SysExcInfoType) -> str:  # noqa: N802
+        return "\n".join(map(clean, super().formatException(ei).split("\n")))
 
 
 class _JSONFormatter(logging.Formatter):
@@ -25,7 +38,7 @@ class _JSONFormatter(logging.Formatter):
         fields |= {key: value for key in _EXTRA if (value := getattr(record, key, None)) is not None}
         if record.exc_info:
             fields["exception"] = self.formatException(record.exc_info)
-        return json.dumps(fields, ensure_ascii=False)
+        return as_json(fields, sys.stderr)
 
 
 def configure_logging(log_format: str, level: str) -> None:
@@ -41,7 +54,7 @@ def configure_logging(log_format: str, level: str) -> None:
     else:
         # systemd's journal keeps the time itself.
         time = "" if os.environ.get("JOURNAL_STREAM") else "%(asctime)s "
-        handler.setFormatter(logging.Formatter(f"{time}%(levelname)-7s %(message)s", "%Y-%m-%d %H:%M:%S%z"))
+        handler.setFormatter(_TextFormatter(f"{time}%(levelname)-7s %(message)s", "%Y-%m-%d %H:%M:%S%z"))
     for library in ("httpx", "httpcore"):  # a line for each question to the CA would say nothing
         logging.getLogger(library).setLevel(logging.WARNING)
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)

@@ -6,6 +6,7 @@ A command's module is imported when it is chosen: each with all that it needs wo
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
 import os
 import sys
@@ -40,6 +41,8 @@ _COMMANDS = {
 """Each with a module of its name, whose ``add_arguments`` declares its options, and what runs it."""
 _UNKNOWN = 3
 """The exit status by which monitors know that a check itself failed."""
+_OF_OUTPUT = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
+"""Why standard output cannot be written; any other error that comes so far is a bug."""
 
 
 class _UsageError(Exception):
@@ -80,25 +83,48 @@ def main(argv: Sequence[str] | None = None) -> int:
     # "run" may be left out, but not before --help or --version, which are about the whole.
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in {"-h", "--help", "--version"}):
         arguments.insert(0, "run")
+    is_check = arguments[0] == "status" and "--check" in arguments
+    if sys.stdout is None:  # it was closed before
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8", closefd=False)
     try:
-        options = make_parser(arguments[0]).parse_args(arguments)
-    except _UsageError as exc:
-        if arguments[0] == "status" and "--check" in arguments:
-            print(f"UNKNOWN - {exc}")
-            return _UNKNOWN
-        print(exc, file=sys.stderr)
-        return 2
-    try:
-        status: int = options.command(options)
-    except TscertError as exc:
-        return _fail(exc)
-    except BrokenPipeError:  # the reader of a pipe has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        status = _run(arguments, is_check=is_check)
+        sys.stdout.flush()  # at the interpreter's end a failure would be told otherwise
     except KeyboardInterrupt:
         return 130
+    except OSError as exc:
+        if not isinstance(exc, BrokenPipeError):  # else the reader of a pipe has had enough
+            if exc.errno not in _OF_OUTPUT:
+                raise
+            print(f"tscert-trio: cannot write standard output: {exc.strerror}", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left goes nowhere
+        return _UNKNOWN if is_check else 1
     finally:
         logging.shutdown()
+    return status
+
+
+def _run(arguments: list[str], *, is_check: bool) -> int:
+    """Run a command; return the exit status.
+
+    Args:
+        arguments: the command, and its own.
+        is_check: whether monitors ask, and want to be told on standard output.
+    """
+    try:
+        options = make_parser(arguments[0]).parse_args(arguments)
+        status: int = options.command(options)
+    except _UsageError as exc:
+        if is_check:
+            from .terminal import show_plain
+
+            show_plain([f"UNKNOWN - {exc}"])
+            return _UNKNOWN
+        _tell([str(exc)])
+        return 2
+    except TscertError as exc:
+        return _fail(exc)
+    except SystemExit as exc:  # --help and --version
+        return int(exc.code or 0)
     return status
 
 
@@ -112,9 +138,16 @@ def _fail(error: TscertError) -> int:
         lines = (told, *getattr(error, "__notes__", ()))
     elif isinstance(error, StatusServiceError):
         lines = (error.told(),)
-    for line in lines:
-        print(f"tscert-trio: {line}", file=sys.stderr)
+    _tell([f"tscert-trio: {line}" for line in lines])
     return status
+
+
+def _tell(lines: Sequence[str]) -> None:
+    """Print lines to standard error; what others wrote into them moves no cursor there."""
+    from .terminal import clean  # takes a few ms, and most commands end well
+
+    for line in lines:
+        print(clean(line), file=sys.stderr)
 
 
 def make_parser(chosen: str | None = None) -> argparse.ArgumentParser:

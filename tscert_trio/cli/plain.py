@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import codecs
 import io
+import json
 import os
+import re
 import sys
+from typing import TYPE_CHECKING
 
-__all__ = ["can_show", "coloured", "let_all_print"]
+if TYPE_CHECKING:
+    from typing import TextIO
 
+__all__ = ["as_json", "can_show", "coloured", "let_all_print", "print_json"]
+
+_OF_A_TERMINAL = re.compile("[\x7f-\x9f]")
+"""Characters that move its cursor, and that JSON would leave as they are."""
 _COLOURS = {"green": "32", "yellow": "33", "red": "31"}
 
 
@@ -18,12 +26,24 @@ def let_all_print() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-def can_show() -> bool:
-    """Return whether standard output shows more than ASCII."""
+def can_show(stream: TextIO | None = None) -> bool:
+    """Return whether standard output, or another stream, shows more than ASCII."""
     try:
-        return codecs.lookup(sys.stdout.encoding or "ascii").name == "utf-8"
+        return codecs.lookup((stream or sys.stdout).encoding or "ascii").name == "utf-8"
     except LookupError:
         return False
+
+
+def as_json(value: object, stream: TextIO | None = None) -> str:
+    """Return JSON on one line that standard output, or another stream, takes as it is."""
+    text = json.dumps(value, ensure_ascii=not can_show(stream))
+    return _OF_A_TERMINAL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def print_json(value: object) -> None:
+    """Print JSON on one line."""
+    let_all_print()  # half of a character is escaped as in JSON
+    print(as_json(value))
 
 
 def coloured(text: str, colour: str) -> str:

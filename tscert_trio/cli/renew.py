@@ -7,13 +7,13 @@ command line makes no sense.
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from typing import TYPE_CHECKING
 
 from ..errors import SettingsError, StatusServiceError
 from ..status.finding import find_name
+from .plain import print_json
 from .renewals import Renewal
 from .standing import add_socket, find_service
 from .terminal import StatusLine, show_plain
@@ -72,9 +72,9 @@ def command(options: argparse.Namespace) -> int:
             good = sum(each.is_good for each in renewals)
             lines = [f"{good} of {len(renewals)} went well"]
     if options.json:
-        fields = {"version": 1, "results": [each.as_json() for each in renewals]}
-        lines = [json.dumps(fields, ensure_ascii=False)]
-    show_plain(lines)
+        print_json({"version": 1, "results": [each.as_json() for each in renewals]})
+    else:
+        show_plain(lines)
     return 0 if options.no_wait or all(each.is_good for each in renewals) else 1
 
 

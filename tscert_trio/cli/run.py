@@ -83,7 +83,6 @@ async def run_until_signalled(
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         async with trio.open_nursery() as nursery:
             run: _Run = await nursery.start(_serve, settings, journal)
-            notify("READY=1")
             async for signum in signals:
                 name = signal.Signals(signum).name
                 if signum != signal.SIGHUP:

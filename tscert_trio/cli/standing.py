@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from ..config_places import read_texts
 from ..errors import NoStatusServiceError, StateError
 from ..status.client import StatusClient, reach
 from ..status.place import status_sockets
@@ -22,6 +23,8 @@ __all__ = ["add_socket", "add_state", "ask", "find_service", "read_detail", "rea
 
 _T = TypeVar("_T")
 
+_NONE = "none"
+_MEMORY = ":memory:"
 _SYSTEM_STATE = Path("/var/lib/tscert-trio")
 
 
@@ -30,8 +33,8 @@ def add_socket(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--status-socket",
         metavar="PATH",
-        help="the service's status socket, or none (default: that of a service of this user, else the "
-        "system's) [TSCERT_STATUS_SOCKET]",
+        help="the service's status socket, or none (default: that of the configuration file, of a service of "
+        "this user, or the system's) [TSCERT_STATUS_SOCKET]",
     )
 
 
@@ -41,7 +44,8 @@ def add_state(parser: argparse.ArgumentParser) -> None:
         "--state",
         metavar="PATH",
         help="the service's state folder, with the journal that tells what was where the service does not "
-        "answer (default: that of a service of this user, else the system's) [TSCERT_STATE]",
+        "answer (default: that of the configuration file, of a service of this user, or the system's) "
+        "[TSCERT_STATE]",
     )
 
 
@@ -51,10 +55,13 @@ def find_service(options: argparse.Namespace) -> StatusClient:
     Raises:
         NoStatusServiceError: nobody listens, or this user may not ask.
     """
-    given = options.status_socket or os.environ.get("TSCERT_STATUS_SOCKET")
-    if not given:
-        return reach(status_sockets())
-    return reach([] if given == "none" else [Path(given)])
+    if given := options.status_socket or os.environ.get("TSCERT_STATUS_SOCKET"):
+        return reach([] if given == _NONE else [Path(given)])
+    given = read_texts().get("status_socket")
+    if given == _NONE:
+        return reach([])
+    usual = status_sockets()
+    return reach(list(dict.fromkeys([Path(given), *usual])) if given else usual)
 
 
 def ask(
@@ -116,9 +123,9 @@ def read_events(folder: Path, name: str | None, limit: int) -> EventList:
 def _state_folder(options: argparse.Namespace) -> Path:
     from ..journal import default_state_folder
 
-    given = options.state or os.environ.get("TSCERT_STATE")
-    if given == ":memory:":
-        raise StateError("there is no journal: --state is :memory:")
+    given = options.state or os.environ.get("TSCERT_STATE") or read_texts().get("state")
+    if given == _MEMORY:
+        raise StateError("there is no journal: the state folder is :memory:")
     if given:
         return Path(given)
     own = default_state_folder()

@@ -8,12 +8,14 @@ not answer, and less left than --warn. Else the exit status is 0, or 1 where not
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from typing import TYPE_CHECKING
 
 from ..errors import SettingsError, StatusServiceError, TscertError
 from ..status.finding import find_name
+from .plain import print_json
 from .standing import add_socket, add_state, ask, read_detail, read_report
 from .terminal import is_terminal, show, show_plain
 
@@ -29,7 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = ["add_arguments", "command"]
 
-_WARN, _CRIT = "14d", "3d"
+
+_NO_SERVICE = "Check the path: something else may listen on the status socket."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,10 +44,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--check", action="store_true", help="one line and an exit status for Nagios")
     parser.add_argument(
-        "--warn", metavar="DURATION", help=f"warn of less left, with --check (default: {_WARN})"
+        "--warn",
+        metavar="DURATION",
+        help="warn of less left, with --check (default: 14d, or a quarter of a shorter life)",
     )
     parser.add_argument(
-        "--crit", metavar="DURATION", help=f"less left is critical, with --check (default: {_CRIT})"
+        "--crit",
+        metavar="DURATION",
+        help="less left is critical, with --check (default: 3d, or a tenth of a shorter life)",
     )
     add_socket(parser)
     add_state(parser)
@@ -76,16 +83,18 @@ def command(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     from ..option_values import parse_duration
-    from .status_check import CheckStatus, check
+    from .status_check import CRIT, WARN, CheckStatus, check
 
     try:
         if options.name or options.json or options.watch:
             raise SettingsError(["--check is about all names, and knows neither --json nor --watch"])
         try:
-            warn, crit = parse_duration(options.warn or _WARN), parse_duration(options.crit or _CRIT)
+            warn, crit = (
+                None if text is None else parse_duration(text) for text in (options.warn, options.crit)
+            )
         except ValueError as exc:
             raise SettingsError([f"--warn and --crit: {exc}"]) from None
-        if crit > warn:
+        if (crit or CRIT) > (warn or WARN):
             raise SettingsError(["--crit is longer than --warn"])
         status, line = check(_report(options), warn=warn, crit=crit)
     except TscertError as exc:
@@ -149,4 +158,8 @@ def _print_json(options: argparse.Namespace) -> None:
             lambda client: client.domain_json(_full_name(client, options.name)),
             lambda folder: to_json(read_detail(folder, options.name)),
         )
-    print(data.decode().rstrip("\n"))
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError):
+        raise StatusServiceError("what answers is not this service: no JSON", remedy=_NO_SERVICE) from None
+    print_json(value)

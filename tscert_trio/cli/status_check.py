@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import enum
 import math
+from datetime import timedelta
 from typing import TYPE_CHECKING
+
+import attrs
 
 from ..status.report import Level
 from ..status.words import span
@@ -12,13 +15,16 @@ from .telling import as_sentences
 from .terminal import clean
 
 if TYPE_CHECKING:
-    from datetime import timedelta
+    from collections.abc import Iterator
 
-    from ..status.report import DomainReport, StatusReport
+    from ..status.report import StatusReport
 
-__all__ = ["CheckStatus", "check"]
+__all__ = ["CRIT", "WARN", "CheckStatus", "check"]
 
-_DAY = 86400
+WARN, CRIT = timedelta(days=14), timedelta(days=3)
+"""So much is to be left by default, of a certificate that lives long."""
+_WARN_PART, _CRIT_PART = 4, 10
+"""Of one that lives a few days, such a part of its life."""
 _MOST_NAMES = 20
 """So many names have performance data of their own: those that end first."""
 _MOST_TOLD = 3
@@ -43,25 +49,36 @@ _OF_LEVEL = {
 }
 
 
-def check(report: StatusReport, *, warn: timedelta, crit: timedelta) -> tuple[CheckStatus, str]:
+@attrs.frozen
+class _Left:
+    """How much is left of a certificate, and how much is too little; in days."""
+
+    days: float
+    name: str
+    warn: float
+    crit: float
+
+
+def check(
+    report: StatusReport, *, warn: timedelta | None = None, crit: timedelta | None = None
+) -> tuple[CheckStatus, str]:
     """Return the exit status, and the line.
 
     Args:
         report: how everything is.
-        warn: a certificate with less left is a warning.
-        crit: one with less left is critical.
+        warn: a certificate with less left is a warning; by default 14 days, or a quarter of its life where
+            that is less.
+        crit: one with less left is critical; by default 3 days, or a tenth of its life where that is less.
     """
-    warn_days, crit_days = (limit.total_seconds() / _DAY for limit in (warn, crit))
-    left = {each.name: _days_left(each, report) for each in report.domains}
+    left = sorted(_all_left(report, warn, crit), key=lambda each: (each.days, each.name))
     statuses = {CheckStatus.OK, _OF_LEVEL[report.level]}
     if not report.is_told:
         statuses.add(CheckStatus.UNKNOWN)
-    short = sorted((days, name) for name, days in left.items() if days is not None and days < warn_days)
-    if short:
-        statuses.add(CheckStatus.CRITICAL if short[0][0] < crit_days else CheckStatus.WARNING)
+    short = [each for each in left if each.days < each.warn]
+    statuses |= {CheckStatus.CRITICAL if each.days < each.crit else CheckStatus.WARNING for each in short}
     status = max(statuses, key=_SEVERITY.index)
-    text = _text(report, [name for days, name in short if days > 0])
-    data = " ".join(_performance(left, warn_days, crit_days, report))
+    text = _text(report, [each.name for each in short if each.days > 0])
+    data = " ".join(_performance(left, report))
     return status, f"{status.name} - {clean(text).replace('|', '/')} | {data}"
 
 
@@ -83,22 +100,26 @@ def _text(report: StatusReport, short: list[str]) -> str:
     return as_sentences(*(reversed(parts) if report.level is Level.BAD else parts))
 
 
-def _days_left(domain: DomainReport, report: StatusReport) -> float | None:
-    if domain.certificate is None:
-        return None
-    return (domain.certificate.not_after - report.at).total_seconds() / _DAY
+def _all_left(report: StatusReport, warn: timedelta | None, crit: timedelta | None) -> Iterator[_Left]:
+    for each in report.domains:
+        if (found := each.certificate) is not None:
+            life = found.not_after - found.not_before
+            low = crit or min(CRIT, life / _CRIT_PART)
+            high = warn or max(low, min(WARN, life / _WARN_PART))
+            day = timedelta(days=1)
+            yield _Left((found.not_after - report.at) / day, each.name, high / day, low / day)
 
 
-def _performance(
-    left: dict[str, float | None], warn_days: float, crit_days: float, report: StatusReport
-) -> list[str]:
+def _performance(left: list[_Left], report: StatusReport) -> list[str]:
     """Return performance data: how many names are what, and days that are left with the good ranges.
 
     https://nagios-plugins.org/doc/guidelines.html: days are no unit there, so they have none.
     """
-    ranges = f"{warn_days:g}:;{crit_days:g}:"
-    known = sorted((days, name) for name, days in left.items() if days is not None)
-    # Rounded down, as days are in words, so that both say the same.
-    names = [f"'{name}'={math.floor(days * 100) / 100:.2f};{ranges}" for days, name in known[:_MOST_NAMES]]
+    names = [f"'{each.name}'={_rounded_down(each.days)};{each.warn:g}:;{each.crit:g}:" for each in left]
     counts = [f"{level}={number};;;0" for level, number in report.counts.items()]
-    return [*counts, *names]
+    return [*counts, *names[:_MOST_NAMES]]
+
+
+def _rounded_down(days: float) -> str:
+    """Return days as the words have them, which are rounded down, so that both say the same."""
+    return f"{math.floor(days * 100) / 100:.2f}"

@@ -27,25 +27,31 @@ _LIFELESS_LOOKS = 2
 """So many in a row are told: just after a suspend all names are late, until the loops have run."""
 
 
-def notify(message: str, environ: Mapping[str, str] = os.environ) -> None:
-    """Tell systemd something, such as ``READY=1``; without systemd do nothing."""
+def notify(message: str, environ: Mapping[str, str] = os.environ) -> bool:
+    """Tell systemd something, such as ``STOPPING=1``; without systemd do nothing.
+
+    Returns:
+        Whether systemd has it, or there is none; else it is busy or gone, and has to be told again.
+    """
     address = environ.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")):
-        return
+        return True
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
         sock.setblocking(False)
         try:
             sock.sendto(message.encode(errors="replace"), address.replace("@", "\0", 1))
         except OSError:
-            return  # systemd is busy or gone; it is told again soon
+            return False
+    return True
 
 
 async def keep_systemd_informed(
     manager: CertManager, environ: Mapping[str, str] = os.environ, clock: Clock = system_clock
 ) -> None:
-    """Tell systemd how things stand, and that the service is alive as long as its engine turns.
+    """Tell systemd that the service is ready, how things stand, and that its engine turns.
 
-    Often at first, then every half a minute, and three times within ``WatchdogSec``, until cancelled.
+    Often at first, then every half a minute, and three times within ``WatchdogSec``, until cancelled. What
+    systemd does not take is told again.
 
     Args:
         manager: what is told about.
@@ -58,8 +64,9 @@ async def keep_systemd_informed(
     from ..status.making import make_report
 
     watchdog = _watchdog_seconds(environ)
-    pause, told, lifeless_looks = 1.0, "", 0
+    pause, told, lifeless_looks, is_ready_told = 1.0, "", 0, False
     while True:
+        is_ready_told = is_ready_told or notify("READY=1", environ)
         statistics, now = manager.statistics(), clock()
         if reasons := liveness(statistics, now):
             lifeless_looks += 1
@@ -73,8 +80,7 @@ async def keep_systemd_informed(
             lifeless_looks = 0
             notify("WATCHDOG=1", environ)
         status = " ".join(make_report(statistics, now).summary.split())[:_STATUS_CHARS]
-        if status != told:
-            notify(f"STATUS={status}", environ)
+        if status != told and notify(f"STATUS={status}", environ):
             told = status
         await trio.sleep(min(pause, watchdog / 3))
         pause = min(2 * pause, _MAX_STATUS_SECONDS)

@@ -1,26 +1,24 @@
-"""Find the file, read its TOML, and take the settings out of it."""
+"""Read the TOML of the file, and take the settings out of it."""
 
 from __future__ import annotations
 
 import os
-import sys
 from difflib import get_close_matches
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from ..config_places import default_config_files
 from ..options import OPTIONS, Option
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
 
     from ..target_settings import HookSettings, TargetSettings
 
-__all__ = ["ConfigFile", "default_config_files", "kind_of", "read_config_file", "unknown_keys"]
+__all__ = ["ConfigFile", "kind_of", "read_config_file", "unknown_keys"]
 
-_FILE = "config.toml"
-_SYSTEM_FILE = Path("/etc/tscert-trio.toml")
 _TABLES = {"targets": "[[targets]]", "on_failure": "[on_failure]", "names": "[[names]]"}
 _KINDS = {str: "text", int: "a whole number", float: "a number", list: "a list", dict: "a table"}
 
@@ -42,23 +40,6 @@ class ConfigFile:
     def origin(self, key: str) -> str:
         """Return where a key of this file stands, for people."""
         return f"{key} in {self.path}"
-
-
-def default_config_files(
-    environ: Mapping[str, str] = os.environ, platform: str = sys.platform, system_file: Path = _SYSTEM_FILE
-) -> tuple[Path, ...]:
-    """Return where a configuration file is looked for; the first one that exists is meant."""
-    places = []
-    home = environ.get("HOME")
-    if folders := environ.get("CONFIGURATION_DIRECTORY"):  # of systemd
-        places = [Path(folder) / _FILE for folder in folders.split(":")]
-    elif folder := environ.get("XDG_CONFIG_HOME"):
-        places = [Path(folder) / "tscert-trio" / _FILE]
-    elif home and platform == "darwin":
-        places = [Path(home) / "Library/Application Support/tscert-trio" / _FILE]
-    elif home:
-        places = [Path(home) / ".config/tscert-trio" / _FILE]
-    return (*places, system_file)
 
 
 def read_config_file(path: Path | None, environ: Mapping[str, str] = os.environ) -> ConfigFile:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote, urlencode
 
 from ..errors import NoStatusServiceError, StatusServiceError
+from .connection import Connection
 from .finding import find_name
 from .history import DomainDetail, EventList
 from .report import StatusReport
@@ -36,19 +37,6 @@ _HANGS = "Look at its log (journalctl -u tscert-trio), and restart it."
 _NO_SERVICE = "Check the path: something else may listen there, or a service that is newer than this command."
 
 
-class _Connection(http.client.HTTPConnection):
-    """HTTP over a Unix socket."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=_TIMEOUT_SECONDS)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
-
-
 def reach(paths: Sequence[Path]) -> StatusClient:
     """Return a client of the first socket on which somebody listens.
 
@@ -60,7 +48,7 @@ def reach(paths: Sequence[Path]) -> StatusClient:
     """
     failures: list[NoStatusServiceError] = []
     for path in paths:
-        connection = _Connection(path)
+        connection = Connection(path, _TIMEOUT_SECONDS)
         try:
             connection.connect()
         except OSError as exc:
@@ -93,7 +81,7 @@ class StatusClient:
         """
         if not hasattr(socket, "SO_PEERCRED"):
             return None
-        connection = _Connection(self.path)
+        connection = Connection(self.path, _TIMEOUT_SECONDS)
         try:
             connection.connect()
             found = connection.sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
@@ -166,7 +154,7 @@ class StatusClient:
             NoStatusServiceError: nobody answers, or this user may not ask.
             StatusServiceError: it was refused; the text is the service's.
         """
-        connection = _Connection(self.path)
+        connection = Connection(self.path, _TIMEOUT_SECONDS)
         try:
             headers = {} if body is None else {"Content-Type": "application/json"}
             connection.request("GET" if body is None else "POST", target, body, headers)
