@@ -19,8 +19,9 @@ from certs import facts, key_pem, make_cert, make_key
 from hypothesis import given, settings, strategies as st
 
 from tscert_trio import Certificate, CertPair, errors
+from tscert_trio.delivery_record import DeliveryRecord
 from tscert_trio.errors import RateLimit, RateLimitedError
-from tscert_trio.journal import Journal
+from tscert_trio.journal import DeliveryEvent, Journal
 from tscert_trio.localapi.answers import error_from_answer
 from tscert_trio.schedule import AccountState, DomainRecord, RenewalWindow, Request, TailnetState
 
@@ -511,21 +512,20 @@ def test_a_full_disk_is_told_once_and_ends_nothing(path):
     with Journal(path) as journal, logged() as lines:
         used = journal._db.execute("PRAGMA page_count").fetchone()[0]
         journal._db.execute(f"PRAGMA max_page_count = {used}")
-        begun = [journal.begin(record(f"n{n}.ts.net").domain, Request.ISSUE, NOW) for n in range(100, 400)]
+        begun = [journal.begin(f"n{n}.ts.net", Request.ISSUE, NOW) for n in range(100, 400)]
         assert len(lines) == 1
         assert "full" in lines[0]
         assert str(path) in lines[0]
         numbers = [each.number for each in journal.attempts(limit=300)]
-        written = len(numbers)
-        assert begun == [*numbers, *[0] * (300 - written)]
-        assert 0 < written < 300
+        assert begun[: len(numbers)] == numbers
+        assert 0 < len(numbers) < 300
         journal._db.execute("PRAGMA max_page_count = 100000")
         with logged(logging.INFO) as good_news:
             for _ in range(10):  # a full disk lets some writes through, so one is no news
                 attempt(journal, record(), leaf(2))
         assert len([line for line in good_news if "can be written again" in line]) == 1
     memories, attempts = reopened(path)
-    assert len(attempts) == written + 10
+    assert [each.number for each in attempts[:-10]] == begun
     assert memories.records[A].leaf == leaf(2)
 
 
@@ -534,9 +534,8 @@ def test_a_disk_that_can_only_be_read_is_told_once_and_ends_nothing(path):
         attempt(journal, record(), leaf())
         journal._db.execute("PRAGMA query_only = ON")
         a = record()
-        assert journal.begin(a.domain, Request.ISSUE, NOW) == 0
-        journal.end(0, NOW, "IssuanceError", "text", a, AccountState())
-        journal.drop(0, a, AccountState())
+        attempt(journal, a, errors.IssuanceError("text"))
+        journal.drop(journal.begin(a.domain, Request.ISSUE, NOW), a, AccountState())
         journal.note_look(a, NOW, errors.IssuanceError("text"), AccountState())
         journal.remember(a)
         journal.tidy(NOW + 9999 * DAY)
@@ -545,25 +544,100 @@ def test_a_disk_that_can_only_be_read_is_told_once_and_ends_nothing(path):
         assert len(journal.attempts()) == 1
 
 
-def test_a_journal_that_is_busy_for_a_while_is_written_again_afterwards(path):
-    """A backup's, say; what could not be committed must not stay open and stop all that follows."""
-    with Journal(path) as journal, closing(sqlite3.connect(path, isolation_level=None)) as other:
+@contextmanager
+def held(path):
+    """Hold a file for a while, as a backup does."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as other, logged() as lines:
         other.execute("BEGIN IMMEDIATE")
-        with logged() as lines:
-            assert journal.begin(record().domain, Request.ISSUE, NOW) == 0
-        assert "locked" in lines[0]
+        yield
         other.execute("ROLLBACK")
-        attempt(journal, record(), leaf())
-        assert len(journal.attempts()) == 1
+    assert len(lines) == 1
+    assert "locked" in lines[0]
 
 
-def test_an_attempt_that_could_not_be_written_has_no_number(path):
+def as_killed(path):
+    """Return what a journal that is open says to the next, were its process killed now."""
+    copy = path.with_name("copy")
+    for suffix in ("", "-wal"):
+        shutil.copy(f"{path}{suffix}", f"{copy}{suffix}")
+    return reopened(copy)
+
+
+def test_what_happens_while_the_file_is_held_is_written_with_what_comes_next(path):
+    """And what could not be committed does not stay open and stop all that follows."""
+    event = DeliveryEvent(at=NOW, target="nginx", domain=A, outcome="written", fingerprint=leaf().fingerprint)
+    delivery = DeliveryRecord(target="nginx", domain=A, fingerprint=leaf().fingerprint, since=NOW)
+    with Journal(path) as journal:
+        open_before = journal.begin(B, Request.RENEW, NOW)
+        with held(path):
+            attempt(journal, record(), leaf())
+            journal.end(open_before, NOW + MINUTE, "cancelled", None, record(B), AccountState())
+            journal.note_look(record(), NOW + HOUR, errors.ControlError("SetDNS"), AccountState())
+            journal.drop(journal.begin(B, Request.ISSUE, NOW), record(B), AccountState())
+            journal.remember_delivery(delivery, event)
+        attempt(journal, record(B), errors.IssuanceError("text"), NOW + DAY)
+        memories, _ = as_killed(path)
+        events = journal.events()
+    assert [each.outcome for each in events] == [
+        "issued",
+        "cancelled",
+        "ControlError",
+        "written",
+        "IssuanceError",
+    ]
+    assert events[0].fingerprint == leaf().fingerprint
+    assert not memories.interrupted
+
+
+def test_a_name_never_points_to_a_certificate_that_is_not_written(path):
+    a, newer = record(), leaf(2, born=NOW + DAY)
+    with Journal(path) as journal:
+        attempt(journal, a, leaf(1))
+        with held(path):
+            attempt(journal, a, newer)
+        journal.remember(a)  # the CA was asked when to renew it, say
+        assert as_killed(path)[0].records[A].leaf == newer
+        assert journal.certificates(A) == (leaf(1), newer)
+
+
+def test_after_a_write_that_was_lost_all_is_written_again_and_nothing_twice(path):
+    a, b, account = record(), record(B), AccountState(orders_full_at=NOW + HOUR)
+    with Journal(path) as journal:
+        journal.note_wanted([A])
+        attempt(journal, a, leaf(1))
+        assert not journal.is_incomplete
+        with held(path):
+            journal.note_wanted([A, B])
+            attempt(journal, b, leaf(2), account=account)
+            assert journal.is_incomplete
+            journal.write_again([a, b], [], account, NOW)
+            assert journal.is_incomplete
+        with logged(logging.INFO) as lines:
+            journal.write_again([a, b], [], account, NOW)
+        assert not journal.is_incomplete
+        assert lines == ["the journal can be written again"]
+        memories, attempts = as_killed(path)
+        assert journal.wanted() == {A, B}
+        assert (journal.certificates(A), journal.certificates(B)) == ((leaf(1),), (leaf(2),))
+    assert memories.records == {A: a, B: b}
+    assert memories.account == account
+    assert [each.outcome for each in attempts] == ["issued", "issued"]
+
+
+def test_what_is_owed_at_the_end_is_written_then(path):
+    with Journal(path) as journal:
+        with held(path):
+            attempt(journal, record(), errors.IssuanceError("text"))
+    assert [each.text for each in reopened(path)[1]] == ["text"]
+
+
+def test_an_attempt_that_could_not_be_written_has_its_number_later(path):
 
     class FailingOnce(sqlite3.Connection):
         has_failed = False
 
         def execute(self, sql, *args):
-            if sql.startswith("INSERT INTO attempts") and not self.has_failed:
+            if sql.startswith("REPLACE INTO attempts") and not self.has_failed:
                 self.has_failed = True
                 raise sqlite3.OperationalError("database or disk is full")
             return super().execute(sql, *args)
@@ -572,13 +646,12 @@ def test_an_attempt_that_could_not_be_written_has_no_number(path):
         journal._db.close()
         journal._db = sqlite3.connect(path, isolation_level=None, factory=FailingOnce)
         with logged() as lines:
-            lost = journal.begin(record(A).domain, Request.ISSUE, NOW)
-            kept = journal.begin(record(B).domain, Request.ISSUE, NOW)
-            journal.end(lost, NOW, "IssuanceError", "text", record(A), AccountState())
+            first = journal.begin(A, Request.ISSUE, NOW)
+            assert journal.attempts() == ()
+            second = journal.begin(B, Request.ISSUE, NOW)
         assert len(lines) == 1
         assert "disk is full" in lines[0]
-        (under_way,) = journal.attempts()
-        assert (under_way.number, under_way.domain, under_way.ended_at) == (kept, B, None)
+        assert [(each.number, each.domain) for each in journal.attempts()] == [(first, A), (second, B)]
 
 
 def test_a_file_that_turns_out_to_be_damaged_later_is_set_aside_and_the_next_is_written(path):
