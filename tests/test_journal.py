@@ -504,6 +504,8 @@ def test_a_journal_that_cannot_be_written_at_the_start_is_read_and_left_as_it_is
         assert journal.load().records[A].leaf == newer
         assert len(lines) == 1
         assert f"the journal {path} cannot be written" in lines[0]
+        assert f"the journal {path} cannot be used" in journal.write_trouble
+        assert "restart the service" in journal.write_trouble
     assert path.read_bytes() == content
     assert {part.name for part in path.parent.iterdir()} == {path.name, f"{path.name}-wal"}
 
@@ -624,6 +626,17 @@ def test_after_a_write_that_was_lost_all_is_written_again_and_nothing_twice(path
     assert [each.outcome for each in attempts] == ["issued", "issued"]
 
 
+def test_while_the_file_is_held_it_is_told_that_it_cannot_be_written_and_what_to_do(path):
+    with Journal(path) as journal:
+        assert journal.write_trouble is None
+        with held(path):
+            journal.remember(record())
+            assert f"the journal {path} cannot be written (database is locked)" in journal.write_trouble
+            assert "another program holds the file" in journal.write_trouble
+        journal.write_again([record()], [], AccountState(), NOW)
+        assert journal.write_trouble is None
+
+
 def test_what_is_owed_at_the_end_is_written_then(path):
     with Journal(path) as journal:
         with held(path):
@@ -699,6 +712,7 @@ def test_a_journal_in_memory_is_empty_each_time():
             assert journal.load().records == {}
             attempt(journal, record(), leaf())
             assert journal.load().records.keys() == {A}
+            assert journal.write_trouble is None, "nobody wanted a file"
 
 
 def test_a_checkpoint_keeps_the_wal_small_and_loses_nothing(path):

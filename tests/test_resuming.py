@@ -237,8 +237,10 @@ async def test_a_renewal_while_the_journal_is_held_survives_a_kill_soon_after(
             other.execute("BEGIN IMMEDIATE")
             manager.renew(A, force=True)
             await trio.sleep(2)
+            assert "database is locked" in manager.statistics().journal_trouble
             other.execute("ROLLBACK")
         await trio.sleep(15)
+        assert manager.statistics().journal_trouble is None
         for suffix in ("", "-wal"):  # as a process that is killed leaves them
             shutil.copy(f"{path}{suffix}", f"{path}.copy{suffix}")
         leaf = manager.statistics()[A].leaf

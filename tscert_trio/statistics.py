@@ -249,6 +249,8 @@ class CertManagerStatistics:
     """Whether it was told which names are wanted, if only that there are none."""
     sources: tuple[SourceStatistics, ...] = ()
     """Where the wanted names come from, as far as somebody has said so."""
+    journal_trouble: str | None = None
+    """Why what happens is not written down just now, so that a restart would not know it."""
     capability: int | None = None
     """``Tailscale-Cap`` of tailscaled, from its newest answer."""
     requests: tuple[RequestStatistics, ...] = ()

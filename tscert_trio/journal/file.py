@@ -26,6 +26,14 @@ _logger = logging.getLogger(__name__)
 _GOOD_AGAIN_AFTER = 20
 """Writes in a row: on a full disk some go well."""
 _OWED_AT_MOST = 5000
+_UNWRITTEN = (
+    "the journal {path} cannot be written ({why}): a restart would not know what happens now; see whether "
+    "its disk is full, or another program holds the file"
+)
+_WITHOUT = (
+    "the journal {path} cannot be used, the service's log says why: a restart would not know what happens "
+    "now; repair that, and restart the service"
+)
 _UNREAD = (
     "the journal %s cannot be read (%s): what has happened is not shown; certificates are kept all the same. "
     "Look at the disk, and restart the service: it sets a damaged journal aside"
@@ -48,6 +56,7 @@ class JournalFile:
         self._owed: deque[tuple[str, tuple[object, ...]]] = deque(maxlen=_OWED_AT_MOST)
         """Statements for what has happened, the oldest first, until they are written."""
         self._incomplete = trio.Event()
+        self._wanted_path = path
         self._db, self._path = open_database(path)
 
     def __enter__(self) -> Self:
@@ -67,6 +76,13 @@ class JournalFile:
     def is_incomplete(self) -> bool:
         """Whether a write was lost, or the file begun anew: how all stands is to be written again."""
         return self._incomplete.is_set()
+
+    @property
+    def write_trouble(self) -> str | None:
+        """Why what happens is not written just now, with what to do, in one line; ``None`` where it is."""
+        if self._path is None and self._wanted_path is not None:
+            return _WITHOUT.format(path=self._wanted_path)
+        return _UNWRITTEN.format(path=self._path, why=self._trouble) if self._trouble else None
 
     async def wait_until_incomplete(self) -> None:
         """Wait until how all stands is to be written again; at once where it is already."""

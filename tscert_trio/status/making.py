@@ -86,6 +86,9 @@ def make_report(
         for source_trouble in filter(None, (each.trouble for each in statistics.sources)):
             level = worst_of((level, Level.WARNING))
             summary = f"{source_trouble[0].upper()}{source_trouble[1:].rstrip('.')}. {summary}"
+    if (unwritten := statistics.journal_trouble) is not None:
+        level = worst_of((level, Level.WARNING))
+        summary = f"{unwritten[0].upper()}{unwritten[1:]}. {summary}"
     if not statistics.is_complete:
         level = worst_of((level, Level.NOTICE))
     return StatusReport(
