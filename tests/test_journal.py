@@ -1,5 +1,6 @@
 """What is remembered over a restart, a crash and a damaged file."""
 
+import hashlib
 import logging
 import os
 import shutil
@@ -328,6 +329,29 @@ def test_a_file_of_a_newer_version_is_set_aside_whole_and_said_to_be(path):
     assert kept.name in line
     with closing(sqlite3.connect(kept)) as db:
         assert db.execute("SELECT domain FROM attempts").fetchall() == [(A,)]
+
+
+def test_a_file_of_an_older_version_is_set_aside_whole_and_not_called_damaged(path):
+    with Journal(path) as journal:
+        attempt(journal, record(), leaf())
+        journal._db.executescript("ALTER TABLE domains DROP COLUMN is_lost; PRAGMA user_version = 1")
+    with logged() as lines:
+        memories, _ = assert_works(path)
+    assert memories.records == {}
+    (line,) = lines
+    assert "is of an older version of tscert-trio (its format is 1)" in line
+    assert "damaged" not in line
+    (kept,) = aside(path)
+    assert kept.name in line
+
+
+def test_who_changes_the_tables_raises_the_version():
+    """See "The journal's format" in docs/design.rst, then write the new pair down here."""
+    with Journal() as journal:
+        (version,) = journal._db.execute("PRAGMA user_version").fetchone()
+        tables = journal._db.execute("SELECT sql FROM sqlite_master WHERE sql NOT NULL ORDER BY name")
+        digest = hashlib.sha256(repr(tables.fetchall()).encode()).hexdigest()[:16]
+    assert (version, digest) == (2, "7ea2948750da1a70")
 
 
 @pytest.mark.parametrize("body", [b"garbage", b"garbage" * 9999, b"SQLite format 3\0" + b"\xff" * 9999])

@@ -22,6 +22,7 @@ __all__ = ["holder_of", "open_for_reading"]
 
 _PATIENCE_SECONDS = 2
 """For a backup, say, that holds the file."""
+_SET_ASIDE = "; the service sets it aside when it starts, and begins another"
 
 
 @contextmanager
@@ -44,17 +45,12 @@ def open_for_reading(folder: Path) -> Iterator[Journal]:
     _see_that_it_can_be_read(path)
     with Journal() as journal:
         try:
-            _copy(path, journal)
-            trouble = journal.trouble()
+            trouble = _copy(path, journal) or journal.trouble()
         except UNREADABLE as exc:
             said = " ".join(str(exc).split())
             trouble = f"cannot be read ({said})" if is_no_damage(exc) else f"is damaged ({said})"
         if trouble is not None:
-            end = (
-                "; the service sets it aside when it starts, and begins another"
-                if "damaged" in trouble
-                else ""
-            )
+            end = _SET_ASIDE if any(each in trouble for each in ("is damaged", "older version")) else ""
             raise StateError(f"the journal {path} {trouble}{end}")
         yield journal
 
@@ -103,8 +99,8 @@ def _see_that_it_can_be_read(path: Path) -> None:
         raise StateError(f"the journal {path} cannot be read: {exc.strerror}") from None
 
 
-def _copy(path: Path, journal: Journal) -> None:
-    """Copy a file with what its WAL adds, or, where that cannot be had, without."""
+def _copy(path: Path, journal: Journal) -> str | None:
+    """Copy a file with what its WAL adds, or, where that cannot be had, without; or return what is wrong."""
     wal = path.with_name(f"{path.name}-wal")
     try:
         is_quiet = wal.stat().st_size == 0
@@ -116,10 +112,10 @@ def _copy(path: Path, journal: Journal) -> None:
         try:
             with closing(sqlite3.connect(uri, uri=True, timeout=_PATIENCE_SECONDS)) as file:
                 if (why := why_unusable(file)) is not None:
-                    raise StateError(f"the journal {path} {why}")
+                    return why
                 journal.fill_from(file)
         except sqlite3.OperationalError as exc:  # no right to make the file that readers share
             failure = exc
         else:
-            return
+            return None
     raise failure

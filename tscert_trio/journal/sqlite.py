@@ -40,7 +40,7 @@ _BROUGHT_ONE = {"issued", "found"}
 class Journal(JournalFile):
     """Remembers attempts, certificates, waits and what was spent of the CA's limits.
 
-    A file that is damaged, or was written by a newer version, is set aside with a message. Trouble with
+    A file that is damaged, or was written by another version, is set aside with a message. Trouble with
     writing it is told, and is never the end of the service: what has happened meanwhile is written later.
     Use it as a context manager.
 
