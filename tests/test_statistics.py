@@ -31,7 +31,16 @@ from tscert_trio import (
     open_cert_manager,
 )
 from tscert_trio.sandbox import Fault, open_sandbox
-from tscert_trio.schedule import DueReason, Mode, due_time
+from tscert_trio.schedule import (
+    LETS_ENCRYPT,
+    AccountState,
+    DueReason,
+    Ledger,
+    Mode,
+    TailnetState,
+    due_time,
+)
+from tscert_trio.statistics import limit_statistics
 
 DAY, HOUR, SECOND = 86400, 3600, timedelta(seconds=1)
 SAME_NAME = "the limit on certificates for the same name"
@@ -184,6 +193,18 @@ async def test_five_certificates_in_a_row_are_had_by_force_and_the_sixth_waits_f
         assert (tailnet.scope, tailnet.used, tailnet.capacity) == ("tail1234.ts.net", 1, 50)
         await trio.sleep(10 * DAY)
     assert [after_epoch(order.at) for order in sandbox.orders] == [0, 1, 2, 3, 4, 33.6 * HOUR]
+
+
+def test_a_limit_says_until_when_only_while_it_is_exceeded():
+    account = AccountState(hold_until=NOW, tailnets={"tail1234.ts.net": TailnetState(NOW, is_exceeded=True)})
+    before, after = (
+        [(limit.is_exceeded, limit.until) for limit in limit_statistics(Ledger(LETS_ENCRYPT, account), at)]
+        for at in (NOW - SECOND, NOW + SECOND)
+    )
+    assert before[0] == (True, NOW)
+    assert [is_exceeded for is_exceeded, _ in before] == [True, True]
+    assert all(until is not None for _, until in before)
+    assert after == [(False, None), (False, None)]
 
 
 async def test_neither_wish_nor_force_brings_a_request_before_the_retry_after_is_over(

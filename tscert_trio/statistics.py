@@ -283,20 +283,22 @@ def limit_statistics(ledger: Ledger, now: datetime) -> Iterator[LimitStatistics]
         now: the present time.
     """
     limits, account = ledger.limits, ledger.account
+    is_held = account.hold_until is not None and account.hold_until > now
     yield LimitStatistics(
         name="orders in three hours",
         scope="this machine",
         used=limits.orders.used(account.orders_full_at, now),
         capacity=limits.orders.capacity,
-        is_exceeded=account.hold_until is not None and account.hold_until > now,
-        until=account.hold_until,
+        is_exceeded=is_held,
+        until=account.hold_until if is_held else None,
     )
     for name, tailnet in sorted(account.tailnets.items()):
+        is_exceeded = tailnet.is_exceeded and tailnet.full_at > now
         yield LimitStatistics(
             name="new names in a week",
             scope=name,
             used=limits.names_per_tailnet.used(tailnet.full_at, now),
             capacity=limits.names_per_tailnet.capacity,
-            is_exceeded=tailnet.is_exceeded and tailnet.full_at > now,
-            until=limits.names_per_tailnet.ready_at(tailnet.full_at) if tailnet.is_exceeded else None,
+            is_exceeded=is_exceeded,
+            until=limits.names_per_tailnet.ready_at(tailnet.full_at) if is_exceeded else None,
         )
