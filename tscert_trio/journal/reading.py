@@ -29,14 +29,15 @@ _SET_ASIDE = "; the service sets it aside when it starts, and begins another"
 def open_for_reading(folder: Path) -> Iterator[Journal]:
     """Copy the journal of a state folder into memory while the context lasts.
 
-    The service may run meanwhile, or be dead; what it has committed is there. What is written to the
-    copy is lost with it.
+    The service may run meanwhile, or be dead; what it has committed is there. Only where this user may not
+    make the small file beside it that SQLite's readers share, what came since the last checkpoint is missing:
+    about a thousand writes at most. What is written to the copy is lost with it.
 
     Args:
         folder: the state folder.
 
     Yields:
-        A journal with all that was written until now.
+        A journal with what was written until now.
 
     Raises:
         StateError: there is none, or it may not be read, or is damaged.
