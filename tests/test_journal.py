@@ -1,5 +1,6 @@
 """What is remembered over a restart, a crash and a damaged file."""
 
+import hashlib
 import logging
 import os
 import shutil
@@ -19,8 +20,9 @@ from certs import facts, key_pem, make_cert, make_key
 from hypothesis import given, settings, strategies as st
 
 from tscert_trio import Certificate, CertPair, errors
+from tscert_trio.delivery_record import DeliveryRecord
 from tscert_trio.errors import RateLimit, RateLimitedError
-from tscert_trio.journal import Journal
+from tscert_trio.journal import DeliveryEvent, Journal
 from tscert_trio.localapi.answers import error_from_answer
 from tscert_trio.schedule import AccountState, DomainRecord, RenewalWindow, Request, TailnetState
 
@@ -328,6 +330,29 @@ def test_a_file_of_a_newer_version_is_set_aside_whole_and_said_to_be(path):
         assert db.execute("SELECT domain FROM attempts").fetchall() == [(A,)]
 
 
+def test_a_file_of_an_older_version_is_set_aside_whole_and_not_called_damaged(path):
+    with Journal(path) as journal:
+        attempt(journal, record(), leaf())
+        journal._db.executescript("ALTER TABLE domains DROP COLUMN is_lost; PRAGMA user_version = 1")
+    with logged() as lines:
+        memories, _ = assert_works(path)
+    assert memories.records == {}
+    (line,) = lines
+    assert "is of an older version of tscert-trio (its format is 1)" in line
+    assert "damaged" not in line
+    (kept,) = aside(path)
+    assert kept.name in line
+
+
+def test_who_changes_the_tables_raises_the_version():
+    """See "The journal's format" in docs/design.rst, then write the new pair down here."""
+    with Journal() as journal:
+        (version,) = journal._db.execute("PRAGMA user_version").fetchone()
+        tables = journal._db.execute("SELECT sql FROM sqlite_master WHERE sql NOT NULL ORDER BY name")
+        digest = hashlib.sha256(repr(tables.fetchall()).encode()).hexdigest()[:16]
+    assert (version, digest) == (2, "4b21632e2351d797")
+
+
 @pytest.mark.parametrize("body", [b"garbage", b"garbage" * 9999, b"SQLite format 3\0" + b"\xff" * 9999])
 def test_what_is_no_journal_is_set_aside_and_said_to_be(path, body):
     path.write_bytes(body)
@@ -502,6 +527,8 @@ def test_a_journal_that_cannot_be_written_at_the_start_is_read_and_left_as_it_is
         assert journal.load().records[A].leaf == newer
         assert len(lines) == 1
         assert f"the journal {path} cannot be written" in lines[0]
+        assert f"the journal {path} cannot be used" in journal.write_trouble
+        assert "restart the service" in journal.write_trouble
     assert path.read_bytes() == content
     assert {part.name for part in path.parent.iterdir()} == {path.name, f"{path.name}-wal"}
 
@@ -510,21 +537,20 @@ def test_a_full_disk_is_told_once_and_ends_nothing(path):
     with Journal(path) as journal, logged() as lines:
         used = journal._db.execute("PRAGMA page_count").fetchone()[0]
         journal._db.execute(f"PRAGMA max_page_count = {used}")
-        begun = [journal.begin(record(f"n{n}.ts.net").domain, Request.ISSUE, NOW) for n in range(100, 400)]
+        begun = [journal.begin(f"n{n}.ts.net", Request.ISSUE, NOW) for n in range(100, 400)]
         assert len(lines) == 1
         assert "full" in lines[0]
         assert str(path) in lines[0]
         numbers = [each.number for each in journal.attempts(limit=300)]
-        written = len(numbers)
-        assert begun == [*numbers, *[0] * (300 - written)]
-        assert 0 < written < 300
+        assert begun[: len(numbers)] == numbers
+        assert 0 < len(numbers) < 300
         journal._db.execute("PRAGMA max_page_count = 100000")
         with logged(logging.INFO) as good_news:
             for _ in range(10):  # a full disk lets some writes through, so one is no news
                 attempt(journal, record(), leaf(2))
         assert len([line for line in good_news if "can be written again" in line]) == 1
     memories, attempts = reopened(path)
-    assert len(attempts) == written + 10
+    assert [each.number for each in attempts[:-10]] == begun
     assert memories.records[A].leaf == leaf(2)
 
 
@@ -533,9 +559,8 @@ def test_a_disk_that_can_only_be_read_is_told_once_and_ends_nothing(path):
         attempt(journal, record(), leaf())
         journal._db.execute("PRAGMA query_only = ON")
         a = record()
-        assert journal.begin(a.domain, Request.ISSUE, NOW) == 0
-        journal.end(0, NOW, "IssuanceError", "text", a, AccountState())
-        journal.drop(0, a, AccountState())
+        attempt(journal, a, errors.IssuanceError("text"))
+        journal.drop(journal.begin(a.domain, Request.ISSUE, NOW), a, AccountState())
         journal.note_look(a, NOW, errors.IssuanceError("text"), AccountState())
         journal.remember(a)
         journal.tidy(NOW + 9999 * DAY)
@@ -544,25 +569,111 @@ def test_a_disk_that_can_only_be_read_is_told_once_and_ends_nothing(path):
         assert len(journal.attempts()) == 1
 
 
-def test_a_journal_that_is_busy_for_a_while_is_written_again_afterwards(path):
-    """A backup's, say; what could not be committed must not stay open and stop all that follows."""
-    with Journal(path) as journal, closing(sqlite3.connect(path, isolation_level=None)) as other:
+@contextmanager
+def held(path):
+    """Hold a file for a while, as a backup does."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as other, logged() as lines:
         other.execute("BEGIN IMMEDIATE")
-        with logged() as lines:
-            assert journal.begin(record().domain, Request.ISSUE, NOW) == 0
-        assert "locked" in lines[0]
+        yield
         other.execute("ROLLBACK")
-        attempt(journal, record(), leaf())
-        assert len(journal.attempts()) == 1
+    assert len(lines) == 1
+    assert "locked" in lines[0]
 
 
-def test_an_attempt_that_could_not_be_written_has_no_number(path):
+def as_killed(path):
+    """Return what a journal that is open says to the next, were its process killed now."""
+    copy = path.with_name("copy")
+    for suffix in ("", "-wal"):
+        shutil.copy(f"{path}{suffix}", f"{copy}{suffix}")
+    return reopened(copy)
+
+
+def test_what_happens_while_the_file_is_held_is_written_with_what_comes_next(path):
+    """And what could not be committed does not stay open and stop all that follows."""
+    event = DeliveryEvent(at=NOW, target="nginx", domain=A, outcome="written", fingerprint=leaf().fingerprint)
+    delivery = DeliveryRecord(target="nginx", domain=A, fingerprint=leaf().fingerprint, since=NOW)
+    with Journal(path) as journal:
+        open_before = journal.begin(B, Request.RENEW, NOW)
+        with held(path):
+            attempt(journal, record(), leaf())
+            journal.end(open_before, NOW + MINUTE, "cancelled", None, record(B), AccountState())
+            journal.note_look(record(), NOW + HOUR, errors.ControlError("SetDNS"), AccountState())
+            journal.drop(journal.begin(B, Request.ISSUE, NOW), record(B), AccountState())
+            journal.remember_delivery(delivery, event)
+        attempt(journal, record(B), errors.IssuanceError("text"), NOW + DAY)
+        memories, _ = as_killed(path)
+        events = journal.events()
+    assert [each.outcome for each in events] == [
+        "issued",
+        "cancelled",
+        "ControlError",
+        "written",
+        "IssuanceError",
+    ]
+    assert events[0].fingerprint == leaf().fingerprint
+    assert not memories.interrupted
+
+
+def test_a_name_never_points_to_a_certificate_that_is_not_written(path):
+    a, newer = record(), leaf(2, born=NOW + DAY)
+    with Journal(path) as journal:
+        attempt(journal, a, leaf(1))
+        with held(path):
+            attempt(journal, a, newer)
+        journal.remember(a)  # the CA was asked when to renew it, say
+        assert as_killed(path)[0].records[A].leaf == newer
+        assert journal.certificates(A) == (leaf(1), newer)
+
+
+def test_after_a_write_that_was_lost_all_is_written_again_and_nothing_twice(path):
+    a, b, account = record(), record(B), AccountState(orders_full_at=NOW + HOUR)
+    with Journal(path) as journal:
+        journal.note_wanted([A])
+        attempt(journal, a, leaf(1))
+        assert not journal.is_incomplete
+        with held(path):
+            journal.note_wanted([A, B])
+            attempt(journal, b, leaf(2), account=account)
+            assert journal.is_incomplete
+            journal.write_again([a, b], [], account, NOW)
+            assert journal.is_incomplete
+        with logged(logging.INFO) as lines:
+            journal.write_again([a, b], [], account, NOW)
+        assert not journal.is_incomplete
+        assert lines == ["the journal can be written again"]
+        memories, attempts = as_killed(path)
+        assert journal.wanted() == {A, B}
+        assert (journal.certificates(A), journal.certificates(B)) == ((leaf(1),), (leaf(2),))
+    assert memories.records == {A: a, B: b}
+    assert memories.account == account
+    assert [each.outcome for each in attempts] == ["issued", "issued"]
+
+
+def test_while_the_file_is_held_it_is_told_that_it_cannot_be_written_and_what_to_do(path):
+    with Journal(path) as journal:
+        assert journal.write_trouble is None
+        with held(path):
+            journal.remember(record())
+            assert f"the journal {path} cannot be written (database is locked)" in journal.write_trouble
+            assert "another program holds the file" in journal.write_trouble
+        journal.write_again([record()], [], AccountState(), NOW)
+        assert journal.write_trouble is None
+
+
+def test_what_is_owed_at_the_end_is_written_then(path):
+    with Journal(path) as journal:
+        with held(path):
+            attempt(journal, record(), errors.IssuanceError("text"))
+    assert [each.text for each in reopened(path)[1]] == ["text"]
+
+
+def test_an_attempt_that_could_not_be_written_has_its_number_later(path):
 
     class FailingOnce(sqlite3.Connection):
         has_failed = False
 
         def execute(self, sql, *args):
-            if sql.startswith("INSERT INTO attempts") and not self.has_failed:
+            if sql.startswith("REPLACE INTO attempts") and not self.has_failed:
                 self.has_failed = True
                 raise sqlite3.OperationalError("database or disk is full")
             return super().execute(sql, *args)
@@ -571,13 +682,12 @@ def test_an_attempt_that_could_not_be_written_has_no_number(path):
         journal._db.close()
         journal._db = sqlite3.connect(path, isolation_level=None, factory=FailingOnce)
         with logged() as lines:
-            lost = journal.begin(record(A).domain, Request.ISSUE, NOW)
-            kept = journal.begin(record(B).domain, Request.ISSUE, NOW)
-            journal.end(lost, NOW, "IssuanceError", "text", record(A), AccountState())
+            first = journal.begin(A, Request.ISSUE, NOW)
+            assert journal.attempts() == ()
+            second = journal.begin(B, Request.ISSUE, NOW)
         assert len(lines) == 1
         assert "disk is full" in lines[0]
-        (under_way,) = journal.attempts()
-        assert (under_way.number, under_way.domain, under_way.ended_at) == (kept, B, None)
+        assert [(each.number, each.domain) for each in journal.attempts()] == [(first, A), (second, B)]
 
 
 def test_a_file_that_turns_out_to_be_damaged_later_is_set_aside_and_the_next_is_written(path):
@@ -625,6 +735,7 @@ def test_a_journal_in_memory_is_empty_each_time():
             assert journal.load().records == {}
             attempt(journal, record(), leaf())
             assert journal.load().records.keys() == {A}
+            assert journal.write_trouble is None, "nobody wanted a file"
 
 
 def test_a_checkpoint_keeps_the_wal_small_and_loses_nothing(path):

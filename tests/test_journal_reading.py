@@ -176,6 +176,14 @@ def test_a_newer_journal_is_told(tmp_path):
     assert "newer version of tscert-trio" in why_not(tmp_path)
 
 
+def test_an_older_journal_is_told_with_what_becomes_of_it(tmp_path):
+    with closing(sqlite3.connect(tmp_path / "journal.sqlite")) as db:
+        db.execute("PRAGMA user_version = 1")
+    text = why_not(tmp_path)
+    assert "is of an older version of tscert-trio (its format is 1)" in text
+    assert "sets it aside" in text
+
+
 def test_one_that_may_not_be_read_is_told_with_who_may(tmp_path):
     with open_state_folder(tmp_path):
         pass

@@ -1,8 +1,9 @@
 """What a restart remembers, and what a name that comes back brings along."""
 
 import logging
+import shutil
 import sqlite3
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from datetime import timedelta
 
 import pytest
@@ -238,6 +239,54 @@ async def test_a_journal_that_cannot_be_written_any_more_ends_nothing(
     with sqlite3.connect(path) as db:
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     db.close()
+
+
+@pytest.mark.parametrize("has_ari", [False, True])
+async def test_a_renewal_while_the_journal_is_held_survives_a_kill_soon_after(
+    autojump_clock, tmp_path, path, has_ari
+):
+    async with (
+        open_sandbox(cert_domains=[A], clock=virtual_clock) as sandbox,
+        LocalClient(sandbox.socket_path, clock=virtual_clock) as client,
+        RenewalInfoClient(
+            sandbox.directory_url, transport=UnixTransport(sandbox.ca_socket_path), clock=virtual_clock
+        ) as info,
+        open_run(client, path, renewal_info=info if has_ari else None) as manager,
+    ):
+        await trio.sleep(60)
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            manager.renew(A, force=True)
+            await trio.sleep(2)
+            assert "database is locked" in manager.statistics().journal_trouble
+            other.execute("ROLLBACK")
+        await trio.sleep(15)
+        assert manager.statistics().journal_trouble is None
+        for suffix in ("", "-wal"):  # as a process that is killed leaves them
+            shutil.copy(f"{path}{suffix}", f"{path}.copy{suffix}")
+        leaf = manager.statistics()[A].leaf
+    with Journal(path.with_name(f"{path.name}.copy")) as journal:
+        memories = journal.load()
+        assert memories.records[A].leaf == leaf
+        assert not memories.interrupted
+        assert [event.outcome for event in journal.events()] == ["issued", "issued"]
+        assert journal.certificates(A)[1:] == (leaf,)
+
+
+async def test_what_the_journal_lost_is_written_at_the_end_at_the_latest(
+    autojump_clock, sandbox, client, path
+):
+    async with open_run(client, path, A) as manager:
+        await trio.sleep(60)
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            manager.ensure_domains([A, B])
+            await trio.sleep(2)
+            leaf = manager.statistics()[B].leaf
+            other.execute("ROLLBACK")
+    with Journal(path) as journal:
+        assert journal.load().records[B].leaf == leaf is not None
+        assert journal.wanted() == {A, B}
 
 
 async def test_a_name_that_leaves_and_comes_back_keeps_its_count_and_its_waits(

@@ -209,6 +209,18 @@ def test_limits_that_never_run_out_are_left_out_but_for_those_of_which_the_ca_sa
     assert [*limit_statistics(Ledger(NO_LIMITS, account), EPOCH + SECOND)] == []
 
 
+def test_a_limit_says_until_when_only_while_it_is_exceeded():
+    account = AccountState(hold_until=NOW, tailnets={"tail1234.ts.net": TailnetState(NOW, is_exceeded=True)})
+    before, after = (
+        [(limit.is_exceeded, limit.until) for limit in limit_statistics(Ledger(LETS_ENCRYPT, account), at)]
+        for at in (NOW - SECOND, NOW + SECOND)
+    )
+    assert before[0] == (True, NOW)
+    assert [is_exceeded for is_exceeded, _ in before] == [True, True]
+    assert all(until is not None for _, until in before)
+    assert after == [(False, None), (False, None)]
+
+
 async def test_neither_wish_nor_force_brings_a_request_before_the_retry_after_is_over(
     autojump_clock, sandbox, client
 ):

@@ -283,6 +283,11 @@ def test_the_parsers_give_the_numbers_back(accept, left, times, failures, second
     assert found["tscert_attempts_total", ("outcome", "found"), ("request", "look")] == count
 
 
+@pytest.mark.parametrize(("trouble", "value"), [(None, 1), ("the journal cannot be written", 0)])
+def test_whether_the_journal_can_be_written_is_told(read, trouble, value):
+    assert read(statistics(journal_trouble=trouble))["tscert_journal_writable",] == value
+
+
 @pytest.mark.parametrize("accept", PARSERS)
 def test_all_that_is_told_is_in_the_table(accept):
     full = statistics(

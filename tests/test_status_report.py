@@ -537,6 +537,18 @@ def test_one_sentence_says_how_all_names_are(index):
     assert level.rank >= WARNING.rank or report.summary == sentence
 
 
+@pytest.mark.parametrize(("domains", "level"), [((WELL,), WARNING), ((ENDED,), BAD), ((), WARNING)])
+@pytest.mark.parametrize("trouble", [None, AWAY])
+def test_a_journal_that_cannot_be_written_is_a_trouble_of_the_whole(domains, level, trouble):
+    why = "the journal /s/journal.sqlite cannot be written (database or disk is full): a restart"
+    fields = {"trouble": trouble, "cert_domains": None if trouble else frozenset()}
+    without = make_report(statistics(*domains, **fields), NOW)
+    report = make_report(statistics(*domains, journal_trouble=why, **fields), NOW)
+    assert report.level is level
+    assert report.summary == f"The{why[3:]}. {without.summary}"
+    assert report.domains == without.domains
+
+
 def test_a_failing_name_of_the_journal_does_not_claim_what_only_the_service_knows():
     remembered = statistics(domain(leaf=cert(), state=WAITING), trouble=None, cert_domains=None)
     report = make_report(remembered, NOW, source=Source.JOURNAL)

@@ -27,6 +27,8 @@ __all__ = ["Caretaker"]
 _logger = logging.getLogger(__name__)
 
 _TIDY_INTERVAL = timedelta(days=1)
+_AGAIN_SECONDS = 10
+"""How long after a write that was lost all is written again; twice as long after each try that fails."""
 
 
 @attrs.define(eq=False)
@@ -50,10 +52,17 @@ class Caretaker:
 
     async def run(self) -> NoReturn:
         """Look after all until cancelled; one of it is to look at the clock."""
-        while True:
-            await trio.sleep(CLOCK_LOOK_SECONDS)
-            self._keep_journal(self._context.clock())
-            self._tell_limits()
+        journal, pause = self._context.journal, _AGAIN_SECONDS
+        try:
+            while True:
+                with trio.move_on_after(CLOCK_LOOK_SECONDS):
+                    await journal.wait_until_incomplete()
+                    await trio.sleep(pause)
+                self._keep_journal(self._context.clock())
+                pause = min(2 * pause, CLOCK_LOOK_SECONDS) if journal.is_incomplete else _AGAIN_SECONDS
+                self._tell_limits()
+        finally:
+            self._complete_journal(self._context.clock())
 
     def clock_jumped(self, by: timedelta) -> None:
         """Move what is remembered with a clock that was set back, and let everybody think again."""
@@ -73,14 +82,18 @@ class Caretaker:
         context.news.give()
 
     def _keep_journal(self, now: datetime) -> None:
-        journal, account = self._context.journal, self._context.ledger.account
-        if journal.is_incomplete:
-            journal.write_again(self._records.values(), self._deliveries(), account, now)
+        self._complete_journal(now)
+        journal = self._context.journal
         if self._tidied_at is None:
             self._tidied_at = now
         elif now - self._tidied_at >= _TIDY_INTERVAL:
             journal.tidy(now, self._loops())
             self._tidied_at = now
+
+    def _complete_journal(self, now: datetime) -> None:
+        journal, account = self._context.journal, self._context.ledger.account
+        if journal.is_incomplete:
+            journal.write_again(self._records.values(), self._deliveries(), account, now)
 
     def _tell_limits(self) -> None:
         limits = limit_statistics(self._context.ledger, self._context.clock())

@@ -237,6 +237,7 @@ class CertManager:
             trouble=cert_domains.trouble,
             is_told=self._noted is not None,
             sources=tuple(self._source_statistics()),
+            journal_trouble=self._context.journal.write_trouble,
             capability=self._context.client.capability,
             requests=self._context.client.durations.statistics(),
             outcomes=dict(self._context.outcomes),

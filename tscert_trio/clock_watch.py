@@ -31,7 +31,8 @@ class WatchedClock:
     Args:
         clock: the present time.
         on_jump: told, before the new time is returned, by how much the wall clock went further than
-            Trio's, where that is more than half a minute; less than nothing: it was set back.
+            Trio's since it was told last, where that is more than half a minute, at once or bit by bit; less
+            than nothing: it was set back.
     """
 
     def __init__(self, clock: Clock, on_jump: Callable[[timedelta], None]) -> None:
@@ -43,8 +44,8 @@ class WatchedClock:
         """Return the present time."""
         wall, monotonic = self._clock(), trio.current_time()
         seconds = (wall - self._wall).total_seconds() - (monotonic - self._monotonic)
-        self._wall, self._monotonic = wall, monotonic
         if not -_SLACK_SECONDS <= seconds <= _SLACK_SECONDS:
+            self._wall, self._monotonic = wall, monotonic
             jump = timedelta(seconds=seconds)
             if seconds < 0:
                 _logger.warning("the clock was set back by %s", describe_duration(-jump))

@@ -260,6 +260,8 @@ class CertManagerStatistics:
     """Whether it was told which names are wanted, if only that there are none."""
     sources: tuple[SourceStatistics, ...] = ()
     """Where the wanted names come from, as far as somebody has said so."""
+    journal_trouble: str | None = None
+    """Why what happens is not written down just now, so that a restart would not know it."""
     capability: int | None = None
     """``Tailscale-Cap`` of tailscaled, from its newest answer."""
     requests: tuple[RequestStatistics, ...] = ()
@@ -300,7 +302,7 @@ def limit_statistics(ledger: Ledger, now: datetime) -> Iterator[LimitStatistics]
             used=limits.orders.used(account.orders_full_at, now),
             capacity=limits.orders.capacity,
             is_exceeded=is_held,
-            until=account.hold_until,
+            until=account.hold_until if is_held else None,
         )
     names = limits.names_per_tailnet
     for tailnet, state in sorted(account.tailnets.items()):
@@ -312,5 +314,5 @@ def limit_statistics(ledger: Ledger, now: datetime) -> Iterator[LimitStatistics]
                 used=names.used(state.full_at, now),
                 capacity=names.capacity,
                 is_exceeded=is_exceeded,
-                until=names.ready_at(state.full_at) if state.is_exceeded else None,
+                until=names.ready_at(state.full_at) if is_exceeded else None,
             )

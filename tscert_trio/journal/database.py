@@ -14,7 +14,8 @@ __all__ = ["UNREADABLE", "begin_anew", "is_no_damage", "open_database", "read_in
 
 _logger = logging.getLogger(__name__)
 
-_VERSION = 1
+_VERSION = 2
+"""Of the tables: who changes them raises it, see "The journal's format" in docs/design.rst."""
 _OPENING_SECONDS = 5
 """For how long another program may hold the file at the start, a backup for example."""
 _PATIENCE_MS = 100
@@ -39,7 +40,7 @@ _NO_DAMAGE = {
 
 
 def open_database(path: Path | None) -> tuple[sqlite3.Connection, Path | None]:
-    """Open the file, or another in its place if it is damaged or of a newer version.
+    """Open the file, or another in its place if it is damaged or of another version.
 
     One that merely cannot be written, since the disk is full or another program holds it, is read and left
     alone.
@@ -156,6 +157,8 @@ def why_unusable(db: sqlite3.Connection) -> str | None:
     damage = str(db.execute("PRAGMA quick_check(1)").fetchone()[0])
     if version > _VERSION:
         return f"is of a newer version of tscert-trio (its format is {version})"
+    if 0 < version < _VERSION:  # 0: it was begun just now
+        return f"is of an older version of tscert-trio (its format is {version}), which this one cannot read"
     if damage != "ok":
         return f"is damaged ({damage})"
     if not set(_tables(db)) <= set(_expected_tables()):

@@ -22,20 +22,22 @@ __all__ = ["holder_of", "open_for_reading"]
 
 _PATIENCE_SECONDS = 2
 """For a backup, say, that holds the file."""
+_SET_ASIDE = "; the service sets it aside when it starts, and begins another"
 
 
 @contextmanager
 def open_for_reading(folder: Path) -> Iterator[Journal]:
     """Copy the journal of a state folder into memory while the context lasts.
 
-    The service may run meanwhile, or be dead; what it has committed is there. What is written to the
-    copy is lost with it.
+    The service may run meanwhile, or be dead; what it has committed is there. Only where this user may not
+    make the small file beside it that SQLite's readers share, what came since the last checkpoint is missing:
+    about a thousand writes at most. What is written to the copy is lost with it.
 
     Args:
         folder: the state folder.
 
     Yields:
-        A journal with all that was written until now.
+        A journal with what was written until now.
 
     Raises:
         StateError: there is none, or it may not be read, or is damaged.
@@ -44,17 +46,12 @@ def open_for_reading(folder: Path) -> Iterator[Journal]:
     _see_that_it_can_be_read(path)
     with Journal() as journal:
         try:
-            _copy(path, journal)
-            trouble = journal.trouble()
+            trouble = _copy(path, journal) or journal.trouble()
         except UNREADABLE as exc:
             said = " ".join(str(exc).split())
             trouble = f"cannot be read ({said})" if is_no_damage(exc) else f"is damaged ({said})"
         if trouble is not None:
-            end = (
-                "; the service sets it aside when it starts, and begins another"
-                if "damaged" in trouble
-                else ""
-            )
+            end = _SET_ASIDE if any(each in trouble for each in ("is damaged", "older version")) else ""
             raise StateError(f"the journal {path} {trouble}{end}")
         yield journal
 
@@ -103,8 +100,8 @@ def _see_that_it_can_be_read(path: Path) -> None:
         raise StateError(f"the journal {path} cannot be read: {exc.strerror}") from None
 
 
-def _copy(path: Path, journal: Journal) -> None:
-    """Copy a file with what its WAL adds, or, where that cannot be had, without."""
+def _copy(path: Path, journal: Journal) -> str | None:
+    """Copy a file with what its WAL adds, or, where that cannot be had, without; or return what is wrong."""
     wal = path.with_name(f"{path.name}-wal")
     try:
         is_quiet = wal.stat().st_size == 0
@@ -116,10 +113,10 @@ def _copy(path: Path, journal: Journal) -> None:
         try:
             with closing(sqlite3.connect(uri, uri=True, timeout=_PATIENCE_SECONDS)) as file:
                 if (why := why_unusable(file)) is not None:
-                    raise StateError(f"the journal {path} {why}")
+                    return why
                 journal.fill_from(file)
         except sqlite3.OperationalError as exc:  # no right to make the file that readers share
             failure = exc
         else:
-            return
+            return None
     raise failure

@@ -43,12 +43,13 @@ CREATE TABLE IF NOT EXISTS delivery_events (
 CREATE TABLE IF NOT EXISTS wanted (domain TEXT PRIMARY KEY) WITHOUT ROWID;
 """
 
-BEGIN_ATTEMPT = "INSERT INTO attempts (number, domain, request, started_at) VALUES (?, ?, ?, ?)"
+BEGIN_ATTEMPT = "REPLACE INTO attempts (number, domain, request, started_at) VALUES (?, ?, ?, ?)"
 END_ATTEMPT = "UPDATE attempts SET ended_at = ?, outcome = ?, text = ?, fingerprint = ? WHERE number = ?"
 END_AND_MOVE_ATTEMPT = (
     "UPDATE attempts SET ended_at = ?, outcome = ?, text = ?, fingerprint = ?, number = ? WHERE number = ?"
 )
-NOTE_ATTEMPT = "INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+DROP_ATTEMPT = "DELETE FROM attempts WHERE number = ?"
+NOTE_ATTEMPT = "REPLACE INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 ALL_ATTEMPTS = "SELECT * FROM attempts WHERE TRUE"
 ENDED_ATTEMPTS = "SELECT * FROM attempts WHERE ended_at IS NOT NULL AND outcome IS NOT NULL"
 DELIVERY_EVENTS = "SELECT * FROM delivery_events WHERE TRUE"
@@ -59,7 +60,7 @@ NEWEST_NUMBER = (
 PUT_CERTIFICATE = "INSERT INTO certificates VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 PUT_DOMAIN = f"REPLACE INTO domains VALUES ({', '.join('?' * 23)})"  # noqa: S608 -- question marks
 PUT_DELIVERY = f"REPLACE INTO deliveries VALUES ({', '.join('?' * 14)})"  # noqa: S608 -- question marks
-NOTE_DELIVERY = "INSERT INTO delivery_events VALUES (?, ?, ?, ?, ?, ?, ?)"
+NOTE_DELIVERY = "REPLACE INTO delivery_events VALUES (?, ?, ?, ?, ?, ?, ?)"
 ALL_DELIVERIES = "SELECT * FROM deliveries"
 PUT_LIMIT = "REPLACE INTO limits VALUES (?, ?, ?)"
 NEWEST_CERTIFICATES = "SELECT * FROM certificates WHERE fingerprint IN (SELECT fingerprint FROM domains)"

@@ -11,6 +11,8 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import trio
+
 from . import queries, rows
 from .database import UNREADABLE, is_no_damage, read_into_memory
 from .file import JournalFile
@@ -38,8 +40,9 @@ _BROUGHT_ONE = {"issued", "found"}
 class Journal(JournalFile):
     """Remembers attempts, certificates, waits and what was spent of the CA's limits.
 
-    A file that is damaged, or was written by a newer version, is set aside with a message. Trouble with
-    writing it is told, and is never the end of the service. Use it as a context manager.
+    A file that is damaged, or was written by another version, is set aside with a message. Trouble with
+    writing it is told, and is never the end of the service: what has happened meanwhile is written later.
+    Use it as a context manager.
 
     Attempts and steps of deliveries share their numbers, which only rise. An attempt has one when it begins;
     when it ends it gets another, unless nothing came between. So numbers are in the order in which things
@@ -54,6 +57,8 @@ class Journal(JournalFile):
         super().__init__(path)
         self._seen: set[str] = set()
         """Fingerprints of the certificates that are written down."""
+        self._new: set[str] = set()
+        """Those of them that this transaction writes."""
         self._wanted: frozenset[str] | None = None
         self._limits: tuple[object, ...] = ()
         """The limits as they are written down."""
@@ -92,12 +97,10 @@ class Journal(JournalFile):
 
         What it may cost is not written down: who finds it open at the start has to count that.
         """
-        number = 0
-        with self._writing(is_one=True) as db:
-            new = self._next_number(at)
-            db.execute(rows.BEGIN_ATTEMPT, (new, domain, request.value, at.timestamp()))
-            number = new
-        return number  # noqa: RET504 -- 0 where it could not be written
+        number = self._next_number(at)
+        self._note(rows.BEGIN_ATTEMPT, number, domain, request.value, at.timestamp())
+        with self._writing():
+            return number
 
     def end(  # noqa: PLR0917 -- in the order of the columns
         self,
@@ -119,21 +122,21 @@ class Journal(JournalFile):
             account: what is spent by all names, as it is now.
         """
         leaf = record.leaf if outcome in _BROUGHT_ONE else None
+        values = (at.timestamp(), outcome, text, leaf and bytes.fromhex(leaf.fingerprint))
+        if number == self._newest:  # nothing has come since it began: it stays where it is, which is less
+            self._note(rows.END_ATTEMPT, *values, number)
+        else:
+            self._note(rows.END_AND_MOVE_ATTEMPT, *values, self._next_number(at), number)
         with self._writing() as db:
-            values = (at.timestamp(), outcome, text, leaf and bytes.fromhex(leaf.fingerprint))
-            if number == self._newest:  # nothing has come since it began: it stays where it is, which is less
-                db.execute(rows.END_ATTEMPT, (*values, number))
-            else:
-                db.execute(rows.END_AND_MOVE_ATTEMPT, (*values, self._next_number(at), number))
-            if leaf is not None:
-                self._write_certificate(db, record.domain, leaf, at)
-            self._write(db, record, account)
+            self._write(db, record, at)
+            self._write_limits(db, account)
 
     def drop(self, number: int, record: DomainRecord, account: AccountState) -> None:
         """Forget a request that cost nothing and said nothing new, so that a month of them fills no disk."""
+        self._note(rows.DROP_ATTEMPT, number)
         with self._writing() as db:
-            db.execute("DELETE FROM attempts WHERE number = ?", (number,))
-            self._write(db, record, account)
+            self._write(db, record)
+            self._write_limits(db, account)
 
     def note_look(
         self,
@@ -150,37 +153,35 @@ class Journal(JournalFile):
             outcome: a failure, or a certificate that tailscaled has got by itself; ``None``: only the record.
             account: what is spent by all names, as it is now.
         """
+        if outcome is not None:
+            is_failure = isinstance(outcome, Exception)
+            name, text = (type(outcome).__name__, str(outcome)) if is_failure else ("found", None)
+            fingerprint = None if isinstance(outcome, Exception) else bytes.fromhex(outcome.fingerprint)
+            when = at.timestamp()
+            values = (record.domain, "look", when, when, name, text, fingerprint)
+            self._note(rows.NOTE_ATTEMPT, self._next_number(at), *values)
         with self._writing() as db:
-            if outcome is not None:
-                is_failure = isinstance(outcome, Exception)
-                name, text = (type(outcome).__name__, str(outcome)) if is_failure else ("found", None)
-                fingerprint = None if isinstance(outcome, Exception) else bytes.fromhex(outcome.fingerprint)
-                when = at.timestamp()
-                values = (record.domain, "look", when, when, name, text, fingerprint)
-                db.execute(rows.NOTE_ATTEMPT, (self._next_number(at), *values))
-            if record.leaf is not None:
-                self._write_certificate(db, record.domain, record.leaf, at)
-            self._write(db, record, account)
+            self._write(db, record, at)
+            self._write_limits(db, account)
 
     def remember(self, record: DomainRecord) -> None:
         """Write down how a name stands."""
         with self._writing() as db:
-            db.execute(rows.PUT_DOMAIN, rows.from_record(record))
+            self._write(db, record)
 
     def note_wanted(self, names: Iterable[str]) -> None:
         """Write down which names are wanted, for who reads it while the service does not run."""
         self._wanted = frozenset(names)
         with self._writing() as db:
-            db.execute("DELETE FROM wanted")
-            db.executemany(rows.PUT_WANTED, [(name,) for name in sorted({rows.TOLD, *self._wanted})])
+            self._write_wanted(db)
 
     def remember_delivery(self, record: DeliveryRecord, event: DeliveryEvent | None = None) -> None:
         """Write down how far a delivery is, and, if that is news, what has happened."""
-        with self._writing(is_one=event is None) as db:
+        if event is not None:
+            values = rows.from_delivery_event(event)
+            self._note(rows.NOTE_DELIVERY, self._next_number(event.at), *values)
+        with self._writing() as db:
             db.execute(rows.PUT_DELIVERY, rows.from_delivery(record))
-            if event is not None:
-                values = rows.from_delivery_event(event)
-                db.execute(rows.NOTE_DELIVERY, (self._next_number(event.at), *values))
 
     def write_again(
         self,
@@ -189,17 +190,16 @@ class Journal(JournalFile):
         account: AccountState,
         now: datetime,
     ) -> None:
-        """Write down how everything stands, after the journal was begun anew."""
-        self.is_incomplete = False
-        if self._wanted is not None:
-            self.note_wanted(self._wanted)
-        for delivery in deliveries:
-            self.remember_delivery(delivery)
-        for record in records:
-            with self._writing() as db:
-                if record.leaf is not None:
-                    self._write_certificate(db, record.domain, record.leaf, now)
-                self._write(db, record, account)
+        """Write down how everything stands, and what is owed, where writes were lost: all or nothing."""
+        self._incomplete = trio.Event()
+        with self._writing() as db:
+            self._write_wanted(db)
+            db.executemany(rows.PUT_DELIVERY, map(rows.from_delivery, deliveries))
+            for record in records:
+                self._write(db, record, now)
+            self._write_limits(db, account)
+        if not self.is_incomplete:
+            self._is_good_again()
 
     def attempts(self, domain: str | None = None, *, limit: int = 100) -> tuple[Attempt, ...]:
         """Return the newest attempts, the newest last.
@@ -261,19 +261,34 @@ class Journal(JournalFile):
         self._newest = max(self._newest + 1, round(at.timestamp() * 1000))
         return self._newest
 
-    def _write(self, db: sqlite3.Connection, record: DomainRecord, account: AccountState) -> None:
+    def _write(self, db: sqlite3.Connection, record: DomainRecord, seen_at: datetime | None = None) -> None:
+        """Write how a name stands, and its certificate: who points to one that is not there has none."""
+        leaf = record.leaf
+        if leaf is not None and leaf.fingerprint not in self._seen:
+            at = seen_at or record.ended_at or record.wanted_since
+            db.execute(rows.PUT_CERTIFICATE, rows.from_certificate(record.domain, leaf, at))
+            self._seen.add(leaf.fingerprint)
+            self._new.add(leaf.fingerprint)
         db.execute(rows.PUT_DOMAIN, rows.from_record(record))
+
+    def _write_wanted(self, db: sqlite3.Connection) -> None:
+        if self._wanted is not None:
+            db.execute("DELETE FROM wanted")
+            db.executemany(rows.PUT_WANTED, [(name,) for name in sorted({rows.TOLD, *self._wanted})])
+
+    def _write_limits(self, db: sqlite3.Connection, account: AccountState) -> None:
         limits = tuple(rows.from_account(account))
         if limits != self._limits:
             db.executemany(rows.PUT_LIMIT, limits)
             self._limits = limits
 
-    def _write_certificate(
-        self, db: sqlite3.Connection, domain: str, leaf: Certificate, at: datetime
-    ) -> None:
-        if leaf.fingerprint not in self._seen:
-            db.execute(rows.PUT_CERTIFICATE, rows.from_certificate(domain, leaf, at))
-            self._seen.add(leaf.fingerprint)
+    def _committed(self) -> None:
+        self._new.clear()
+
+    def _rolled_back(self) -> None:
+        self._seen -= self._new
+        self._new.clear()
+        self._limits = ()
 
     def _forget_what_is_written(self) -> None:
         self._seen.clear()

@@ -89,6 +89,9 @@ def make_report(
         for source_trouble in filter(None, (each.trouble for each in statistics.sources)):
             level = worst_of((level, Level.WARNING))
             summary = f"{source_trouble.rstrip('.')}. {summary}"
+    if (unwritten := statistics.journal_trouble) is not None:
+        level = worst_of((level, Level.WARNING))
+        summary = f"{unwritten[0].upper()}{unwritten[1:]}. {summary}"
     if not statistics.is_complete:
         level = worst_of((level, Level.NOTICE))
         unknown = [each.name for each in statistics.sources if not each.is_known and each.trouble is None]

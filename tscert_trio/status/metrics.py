@@ -130,6 +130,10 @@ _SOURCE = _gauge(
     "Whether a source of wanted names can be read: 1 or 0; its last good names stay. Absent while not known.",
     "source",
 )
+_JOURNAL = _gauge(
+    "tscert_journal_writable",
+    "Whether what happens is written to the journal: 1 or 0; a restart would not know what is not.",
+)
 _BUS = _gauge("tscert_ipn_bus_connected", "Whether tailscaled's IPN bus is watched just now: 1 or 0.")
 _UP = _gauge(
     "tscert_tailscaled_up", "Whether tailscaled tells its CertDomains: 1 or 0; absent while not known."
@@ -154,7 +158,7 @@ METRICS: tuple[Metric, ...] = (
     *(_STATE, _ERROR, _ATTEMPTS, _WANTED),
     *(*_OF_DELIVERIES, _DELIVERIES),
     *(_LIMIT_USED, _LIMIT_CAPACITY, _LIMIT_LEFT, _LIMIT_EXCEEDED),
-    *(_SOURCE, _BUS, _UP, _CERT_DOMAINS, _CAPABILITY, _DURATION, _CLOCK, _BUILD),
+    *(_SOURCE, _JOURNAL, _BUS, _UP, _CERT_DOMAINS, _CAPABILITY, _DURATION, _CLOCK, _BUILD),
 )
 """All metrics, in the order in which they are told."""
 
@@ -231,6 +235,7 @@ def _of_all(statistics: CertManagerStatistics, now: datetime) -> Iterator[Family
     yield _LIMIT_EXCEEDED, [f"{labels} {int(each.is_exceeded)}" for labels, each in limits]
     asked = [each for each in statistics.sources if each.is_known or each.trouble is not None]
     yield _SOURCE, [f"{label(source=each.name)} {int(each.trouble is None)}" for each in asked]
+    yield _JOURNAL, [f" {int(statistics.journal_trouble is None)}"]
     yield _BUS, [f" {int(statistics.bus_connected)}"]
     is_known = statistics.cert_domains is not None or statistics.trouble is not None
     yield _UP, [f" {int(statistics.trouble is None)}"] if is_known else []
