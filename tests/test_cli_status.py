@@ -3,11 +3,17 @@
 import io
 import json
 import os
+import pty
 import re
+import select
+import signal
+import subprocess
+import termios
 from datetime import timedelta
 
 import attrs
 import pytest
+from commands import COMMAND, environment
 from house import open_house, run_as_stranger, tailnet_name
 from statuses import DAY, HOUR, NOW, cert, delivery, domain, statistics
 
@@ -111,6 +117,36 @@ def test_to_watch_takes_a_terminal(house):
     result = house.run("status", "--watch")
     assert result.returncode == 2
     assert "--watch is for terminals" in result.stderr
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_whatever_ends_the_watching_leaves_the_terminal_as_it_was(house, signum):
+    master, terminal = pty.openpty()
+    before = termios.tcgetattr(terminal)
+    shown = b""
+
+    def more():
+        assert select.select([master], [], [], 20)[0], shown
+        return os.read(master, 65536)
+
+    with subprocess.Popen(
+        [*COMMAND, "status", "--watch"],
+        env=environment(TERM="xterm-256color", **house.variables),
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+    ) as process:
+        while BOX.encode() not in shown:
+            shown += more()
+        assert termios.tcgetattr(terminal) != before
+        process.send_signal(signum)
+        while b"\x1b[?1049l" not in shown or b"\x1b[?25h" not in shown:  # the usual screen, and the cursor
+            shown += more()
+    after = termios.tcgetattr(terminal)
+    os.close(master)
+    os.close(terminal)
+    assert after == before
+    assert process.returncode == (0 if signum is signal.SIGINT else -signum)
 
 
 def test_asking_the_service_loads_neither_trio_nor_httpx_nor_cryptography(house):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import sys
 import termios
 import tty
@@ -15,10 +16,20 @@ from .terminal import Line, console, group
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from types import FrameType
 
 __all__ = ["watch"]
 
 _SECONDS = 2
+_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+"""What ends a process that does not care; Ctrl-C is an exception anyway."""
+
+
+class _Signalled(BaseException):
+    """A signal that ends the process has come; no more caught by the way than Ctrl-C is."""
+
+    def __init__(self, signum: int) -> None:
+        self.signum = signum
 
 
 def watch(lines: Callable[[int], Sequence[Line]]) -> int:
@@ -32,6 +43,7 @@ def watch(lines: Callable[[int], Sequence[Line]]) -> int:
     terminal = console()
     try:
         with (
+            _signals(),
             _keys() as wait_for_key,
             Live(
                 console=terminal,
@@ -52,7 +64,28 @@ def watch(lines: Callable[[int], Sequence[Line]]) -> int:
                     break
     except KeyboardInterrupt:
         pass
+    except _Signalled as exc:
+        signal.raise_signal(exc.signum)  # the terminal is as it was, so it may end the process now
     return 0
+
+
+@contextmanager
+def _signals() -> Iterator[None]:
+    """Have signals raised that would end the process at once, while the context lasts: so all is undone."""
+
+    def end(signum: int, _frame: FrameType | None) -> None:
+        for each in taken:
+            signal.signal(each, signal.SIG_IGN)  # another would come amid the clearing up
+        raise _Signalled(signum)
+
+    taken = [each for each in _SIGNALS if signal.getsignal(each) is signal.SIG_DFL]
+    try:
+        for each in taken:
+            signal.signal(each, end)
+        yield
+    finally:
+        for each in taken:
+            signal.signal(each, signal.SIG_DFL)
 
 
 @contextmanager
