@@ -71,7 +71,7 @@ def watch(lines: Callable[[int], Sequence[Line]]) -> int:
 
 @contextmanager
 def _signals() -> Iterator[None]:
-    """Have signals raised that would end the process at once, while the context lasts: all is cleared up."""
+    """Have signals raised that would end the process at once, while the context lasts: so all is undone."""
 
     def end(signum: int, _frame: FrameType | None) -> None:
         for each in taken:
