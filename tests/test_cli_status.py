@@ -461,6 +461,7 @@ def test_a_check_has_data_of_a_sensible_number_of_names_and_no_stray_bar(report)
         (14 * HOUR, {}, CheckStatus.CRITICAL, "1.5:;0.6:"),
         (35 * HOUR, {"warn": DAY}, CheckStatus.OK, "1:;0.6:"),
         (35 * HOUR, {"crit": 2 * DAY}, CheckStatus.CRITICAL, "2:;2:"),
+        (35 * HOUR, {"warn": 12 * HOUR}, CheckStatus.OK, "0.5:;0.5:"),
     ],
 )
 def test_of_a_short_life_a_part_is_too_little_where_no_limit_is_given(left, limits, status, ranges):
@@ -468,6 +469,15 @@ def test_of_a_short_life_a_part_is_too_little_where_no_limit_is_given(left, limi
     found, line = check(make_report(short, NOW), **limits)
     assert found is status
     assert line.endswith(f";{ranges}")
+
+
+def test_a_first_certificate_that_is_under_way_is_a_warning():
+    """It may be so for long, and nobody is served meanwhile."""
+    new = domain(state=DomainState.REQUESTING, next_attempt_at=None)
+    status, line = check(make_report(statistics(new), NOW))
+    assert (status, line[:39]) == (CheckStatus.WARNING, "WARNING - The certificate is under way.")
+    renewed = domain(state=DomainState.REQUESTING, leaf=cert(left=20 * DAY), next_attempt_at=None)
+    assert check(make_report(statistics(renewed), NOW))[0] is CheckStatus.OK
 
 
 def test_a_table_is_as_wide_as_the_terminal_and_leaves_out_dates_before_it_breaks(report):

@@ -2,8 +2,8 @@
 
 With --check it is a check for Nagios and its kin: one line, and exit status 0 (OK), 1 (WARNING), 2 (CRITICAL)
 or 3 (UNKNOWN, and for a command line that makes no sense). Critical is a name without a valid certificate, or
-one that is not served, and less left than --crit; a warning anything else that is wrong, a service that does
-not answer, and less left than --warn. Else the exit status is 0, or 1 where nothing is known.
+one that is not served, and less left than --crit; a warning anything else that is wrong, a first certificate
+that is under way, a service that does not answer, and less left than --warn. Else the exit status is 0, or 1 where nothing is known.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def command(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     from ..option_values import parse_duration
-    from .status_check import CRIT, WARN, CheckStatus, check
+    from .status_check import WARN, CheckStatus, check
 
     try:
         if options.name or options.json or options.watch:
@@ -94,7 +94,7 @@ def _check(options: argparse.Namespace) -> int:
             )
         except ValueError as exc:
             raise SettingsError([f"--warn and --crit: {exc}"]) from None
-        if (crit or CRIT) > (warn or WARN):
+        if crit is not None and crit > (warn or WARN):
             raise SettingsError(["--crit is longer than --warn"])
         status, line = check(_report(options), warn=warn, crit=crit)
     except TscertError as exc:

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from ..status.report import StatusReport
 
-__all__ = ["CRIT", "WARN", "CheckStatus", "check"]
+__all__ = ["WARN", "CheckStatus", "check"]
 
-WARN, CRIT = timedelta(days=14), timedelta(days=3)
+WARN, _CRIT = timedelta(days=14), timedelta(days=3)
 """So much is to be left by default, of a certificate that lives long."""
 _WARN_PART, _CRIT_PART = 4, 10
 """Of one that lives a few days, such a part of its life."""
@@ -68,12 +68,15 @@ def check(
         report: how everything is.
         warn: a certificate with less left is a warning; by default 14 days, or a quarter of its life where
             that is less.
-        crit: one with less left is critical; by default 3 days, or a tenth of its life where that is less.
+        crit: one with less left is critical; by default 3 days, or a tenth of its life where that is less,
+            and never more than ``warn``.
     """
     left = sorted(_all_left(report, warn, crit), key=lambda each: (each.days, each.name))
     statuses = {CheckStatus.OK, _OF_LEVEL[report.level]}
     if not report.is_told:
         statuses.add(CheckStatus.UNKNOWN)
+    if not all(each.is_ready for each in report.domains):
+        statuses.add(CheckStatus.WARNING)  # at least: however well it is under way
     short = [each for each in left if each.days < each.warn]
     statuses |= {CheckStatus.CRITICAL if each.days < each.crit else CheckStatus.WARNING for each in short}
     status = max(statuses, key=_SEVERITY.index)
@@ -104,7 +107,7 @@ def _all_left(report: StatusReport, warn: timedelta | None, crit: timedelta | No
     for each in report.domains:
         if (found := each.certificate) is not None:
             life = found.not_after - found.not_before
-            low = crit or min(CRIT, life / _CRIT_PART)
+            low = crit or min(_CRIT, life / _CRIT_PART, warn or WARN)
             high = warn or max(low, min(WARN, life / _WARN_PART))
             day = timedelta(days=1)
             yield _Left((found.not_after - report.at) / day, each.name, high / day, low / day)
