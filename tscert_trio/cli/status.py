@@ -3,7 +3,8 @@
 With --check it is a check for Nagios and its kin: one line, and exit status 0 (OK), 1 (WARNING), 2 (CRITICAL)
 or 3 (UNKNOWN, and for a command line that makes no sense). Critical is a name without a valid certificate, or
 one that is not served, and less left than --crit; a warning anything else that is wrong, a first certificate
-that is under way, a service that does not answer, and less left than --warn. Else the exit status is 0, or 1 where nothing is known.
+that is under way, a service that does not answer, and less left than --warn. Else the exit status is 0, or 1
+where nothing is known.
 """
 
 from __future__ import annotations
