@@ -232,7 +232,8 @@ def test_a_check_of_names_that_are_well_depends_on_the_days_that_are_left():
         house.kill()
         (line,) = lines_of(house.run("status", "--check"), 1)
         assert line.startswith(
-            "WARNING - The service does not run. What it knew last: Both names have a valid certificate. | "
+            "WARNING - The service does not run. What it knew last: Both names have a valid certificate; "
+            "renewal is due from "
         )
 
 

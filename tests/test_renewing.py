@@ -13,6 +13,7 @@ from tscert_trio import (
     DomainState,
     LocalClient,
     ProtocolError,
+    RateLimitedError,
     RetryPolicy,
     StaleCertificateError,
     ValidationError,
@@ -106,6 +107,37 @@ async def test_a_renewal_that_tailscaled_made_by_itself_is_found_and_not_repeate
     assert len(sandbox.orders) == orders + 1
     assert {wanted for at, wanted in asked(sandbox) if at != 60 * DAY + 60} == {"1.000000s"}
     assert (due, "1.000000s") in asked(sandbox)
+
+
+async def test_what_failed_is_known_until_an_order_goes_well_though_a_person_asks_for_one(
+    autojump_clock, sandbox, client
+):
+    """The look with which that begins says nothing about orders."""
+    leaf = await first_that_is_due_late(sandbox, client)
+    sandbox.add_fault(Fault.rate_limited(retry_after=5 * HOUR, hang=False, count=1))
+    async with open_manager(client) as manager:
+        manager.ensure_domains([A])
+        await trio.sleep(due_at(sandbox) - trio.current_time() + 60)
+        before = manager.statistics()[A]
+        assert (before.state, type(before.last_error)) == (DomainState.LIMITED, RateLimitedError)
+        manager.renew(A)
+        await trio.sleep(60)
+        after = manager.statistics()[A]
+        assert (after.state, after.last_error) == (before.state, before.last_error)
+        assert after.last_attempt_at > before.last_attempt_at
+        await trio.sleep(5 * HOUR)
+        assert manager.statistics()[A].last_error is None
+    assert sandbox.certificate(A).fingerprint != leaf.fingerprint
+
+
+async def test_that_a_failure_is_over_is_an_event_though_only_a_look_says_so(autojump_clock, sandbox, client):
+    async with open_manager(client) as manager:
+        manager.ensure_domains([A])
+        await trio.sleep(60)
+        sandbox.add_fault(Fault.answer(403, "cert access denied", count=1))
+        await trio.sleep(3 * DAY)
+        events = [(each.request, each.outcome) for each in manager.journal.attempts()]
+    assert events == [("issue", "issued"), ("look", "AccessDeniedError"), ("look", "found")]
 
 
 async def test_an_answer_with_the_old_certificate_is_no_success(autojump_clock, sandbox, client):

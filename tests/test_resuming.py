@@ -82,6 +82,27 @@ async def test_a_restart_remembers_the_retry_after_even_if_a_person_wants_more(
     assert cert_times(sandbox)[:2] == pytest.approx([0, 5 * HOUR])
 
 
+async def test_a_restart_remembers_that_a_person_wants_a_new_certificate(
+    autojump_clock, sandbox, client, path
+):
+    """It waits for the CA's limit, was promised, and comes once."""
+    async with open_run(client, path) as manager:
+        await trio.sleep(60)
+        sandbox.add_fault(Fault.rate_limited(retry_after=5 * HOUR, hang=False, count=1))
+        for _ in range(2):  # the first one is told of the limit
+            manager.renew(A, force=True)
+            await trio.sleep(1800)
+        assert manager.statistics()[A].state is DomainState.LIMITED
+    assert len(sandbox.orders) == 2  # the second one was refused
+    async with open_run(client, path) as manager:
+        await trio.sleep(2 * HOUR)
+        assert manager.statistics()[A].state is DomainState.LIMITED
+    after = await run_for(client, path, 3 * HOUR)
+    assert (len(sandbox.orders), after[A].state) == (3, DomainState.ISSUED)
+    await run_for(client, path, 2 * DAY)
+    assert len(sandbox.orders) == 3
+
+
 async def test_a_restart_remembers_how_many_certificates_the_week_has_left(
     autojump_clock, sandbox, client, path
 ):

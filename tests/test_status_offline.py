@@ -14,6 +14,7 @@ from tscert_trio.journal import open_state_folder
 from tscert_trio.schedule import AccountState, DomainRecord, Request, RetryPolicy
 from tscert_trio.status.offline import journal_detail, journal_events, journal_report
 from tscert_trio.status.report import Level, Source
+from tscert_trio.status.words import moment
 
 NOW = datetime(2026, 11, 27, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -61,8 +62,11 @@ def test_it_says_that_the_service_does_not_run_and_is_a_warning_at_least(tmp_pat
     write(tmp_path, record_of(BOX), wanted=[BOX])
     report = report_of(tmp_path)
     assert (report.source, report.level, report.is_told) == (Source.JOURNAL, Level.WARNING, True)
-    assert report.summary == "The service does not run. What it knew last: The name has a valid certificate."
     (domain,) = report.domains
+    assert report.summary == (
+        "The service does not run. What it knew last: The name has a valid certificate; renewal is due from "
+        f"{moment(domain.certificate.due_at)} on, and the first certificate ends {moment(NOW + 80 * DAY)}."
+    )
     assert (domain.name, domain.level, domain.state) == (BOX, Level.GOOD, "unknown")
     assert domain.next_attempt_at is None
     assert "; due in " in domain.summary
@@ -89,8 +93,9 @@ def test_what_a_dead_service_left_undone_is_not_under_way(tmp_path):
 def test_names_without_a_certificate_are_counted_as_that(tmp_path):
     with open_state_folder(tmp_path) as journal:
         journal.note_wanted([BOX, SHOP])
-        summary = report_of(tmp_path).summary  # beside a service that runs
-    assert summary.endswith(": No name has a valid certificate.")
+        report = report_of(tmp_path)  # beside a service that runs
+    assert report.level is Level.BAD
+    assert ": Both names have no valid certificate. " in report.summary
 
 
 def test_that_no_name_is_wanted_is_known_too(tmp_path):

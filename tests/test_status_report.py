@@ -3,14 +3,20 @@
 from datetime import timedelta
 
 import pytest
+from certs import facts
 from statuses import DAY, HOUR, MINUTE, NOW, SECOND, A, B, cert, delivery, domain, statistics
 
 from tscert_trio import (
+    LETS_ENCRYPT,
     ControlError,
     DeliveryState,
     DomainState,
     LimitStatistics,
     NotACertDomainError,
+    RateLimit,
+    RateLimitedError,
+    RenewalWindow,
+    SourceStatistics,
     UnreachableError,
 )
 from tscert_trio.schedule import Mode
@@ -367,6 +373,79 @@ def test_what_a_hook_wrote_is_for_those_only_who_may_see_it():
     assert make_report(written, NOW, with_output=True).domains[0].deliveries[0].output == "SECRET"
 
 
+def test_a_warning_without_a_failure_is_sorted_by_its_end_and_says_until_when_it_is_harmless():
+    """The headline names the first."""
+    late = domain(B, state=LIMITED, leaf=cert(left=5 * HOUR), limit="the limit on orders", limited_until=SLOT)
+    report = make_report(statistics(domain(A, leaf=cert(), error=FAILED), late), NOW)
+    assert [each.name for each in report.domains] == [B, A]
+    assert report.domains[0].harmless_until == NOW + 5 * HOUR
+
+
+RECALL = RenewalWindow(start=NOW - 2 * DAY, end=NOW - DAY)
+
+
+@pytest.mark.parametrize(
+    ("state", "error", "level", "begin"),
+    [
+        (
+            ASLEEP,
+            FAILED,
+            WARNING,
+            "renewal fails (ControlError), and the CA wants the certificate REPLACED NOW",
+        ),
+        (LIMITED, None, WARNING, "the CA wants the certificate REPLACED NOW"),
+        (REQUESTING, None, NOTICE, "the CA wants the certificate REPLACED NOW"),
+    ],
+)
+def test_what_the_ca_wants_replaced_before_its_time_is_not_called_harmless(state, error, level, begin):
+    """It may be revoked within a day, however long it is valid."""
+    report = report_of(
+        domain(state=state, leaf=cert(left=89 * DAY), window=RECALL, error=error, **FIELDS.get(state, {}))
+    )
+    assert (report.level, report.harmless_until, report.certificate.is_recalled) == (level, None, True)
+    assert report.summary.startswith(begin)
+
+
+def test_a_window_that_has_passed_in_its_time_is_no_recall():
+    late = RenewalWindow(start=NOW - 3 * DAY, end=NOW - DAY)
+    report = report_of(domain(leaf=cert(left=27 * DAY), window=late, error=FAILED))
+    assert not report.certificate.is_recalled
+    assert report.harmless_until == NOW + 27 * DAY
+    short = facts((A,), NOW - 85 * HOUR, 160 * HOUR, serial_number=1)
+    in_its_middle = RenewalWindow(start=NOW - 7 * HOUR, end=NOW - 4 * HOUR)
+    assert not report_of(domain(leaf=short, window=in_its_middle)).certificate.is_recalled
+
+
+def test_a_name_of_the_journal_without_a_certificate_is_never_said_to_be_under_way():
+    """Whoever could say so does not answer."""
+    remembered = statistics(domain(state=QUEUED), cert_domains=None)
+    assert make_report(remembered, NOW, source=Source.JOURNAL).level is BAD
+
+
+def test_a_limit_that_the_ca_says_is_reached_is_reached_whatever_was_counted_here():
+    """It counts what other machines order, too."""
+    for limit, attempts, certificates in (
+        (RateLimit.CERTIFICATES_PER_NAME, 5, 0),
+        (RateLimit.VALIDATIONS, 0, 5),
+        (RateLimit.ORDERS, 5, 5),
+    ):
+        error = RateLimitedError("429", limit=limit)
+        fields = {"limit": "the CA's Retry-After", "limits": LETS_ENCRYPT}
+        report = report_of(domain(leaf=cert(), error=error, limited_until=SLOT, **fields))
+        assert (report.attempts_left, report.certificates_left) == (attempts, certificates)
+        over = report_of(domain(leaf=cert(), error=error, limited_until=NOW, **fields))
+        assert (over.attempts_left, over.certificates_left) == (5, 5)
+
+
+def test_what_is_not_known_is_said_before_what_is():
+    unread = SourceStatistics(name="tailscaled's serve config", is_known=False, trouble=None)
+    report = make_report(statistics(WELL, sources=(unread,)), NOW)
+    assert report.level is NOTICE
+    assert report.summary == (
+        "It is not known yet which names tailscaled's serve config wants. The name is well."
+    )
+
+
 def test_the_worst_comes_first_then_who_has_none_then_who_ends_first_then_by_name():
     report = make_report(
         statistics(
@@ -394,6 +473,8 @@ RENEWED = domain(D, state=REQUESTING, leaf=cert(left=10 * DAY), next_attempt_at=
 WAITS = domain(D, state=WAITING, next_attempt_at=None)
 UNTIL = f"harmless until {moment(NOW + 60 * DAY)}. {B}: renewal fails (ControlError), harmless so far: "
 IS_AWAY = "tailscaled cannot be asked: tailscaled's socket /s: no such socket (UnreachableError). "
+IS_AWAY_HARMLESS = IS_AWAY.replace(":", f", harmless until {moment(NOW + 60 * DAY)}:", 1)
+BUSY = f"something is under way for 1. {D}"
 SENTENCES = [
     ((), {}, GOOD, "No name wants a certificate."),
     ((), {"is_told": False}, NOTICE, "It is not known yet which names are wanted."),
@@ -408,9 +489,20 @@ SENTENCES = [
     ((WELL, *(domain(name, leaf=cert()) for name in (B, C))), {}, GOOD, "All 3 names are well."),
     ((NEW,), {}, NOTICE, "The certificate is under way."),
     ((NEW, domain(A, state=QUEUED)), {}, NOTICE, "Certificates are under way."),
-    ((WELL, NEW), {}, NOTICE, "1 of 2 names is well; something is under way for 1."),
-    ((WELL, RENEWED), {}, NOTICE, "Both names are well; something is under way for 1."),
-    ((WELL,), {"trouble": AWAY}, WARNING, f"{IS_AWAY}The name is well."),
+    (
+        (WELL, NEW),
+        {},
+        NOTICE,
+        f"1 of 2 names is well; {BUSY}: no certificate yet; one is being requested",
+    ),
+    (
+        (WELL, RENEWED),
+        {},
+        NOTICE,
+        f"Both names are well; {BUSY}: valid until {moment(NOW + 10 * DAY)} (10 days); "
+        "a new one is being requested",
+    ),
+    ((WELL,), {"trouble": AWAY}, WARNING, f"{IS_AWAY_HARMLESS}The name is well."),
     ((WELL, UNWELL), {}, WARNING, f"1 of 2 names is not well, {UNTIL}"),
     ((WELL, UNWELL), {"trouble": AWAY}, WARNING, f"{IS_AWAY}1 of 2 names is not well, {UNTIL}"),
     (
@@ -513,7 +605,23 @@ def test_a_name_that_is_no_cert_domain_any_more_says_so_though_its_certificate_i
 
 def test_a_node_that_is_logged_out_says_so():
     report = report_of(domain(leaf=cert()), cert_domains=frozenset())
-    assert report.trouble.text == "this node has no CertDomains: it is logged out, or HTTPS is switched off"
+    text = "this node has no CertDomains: it is logged out (tailscale up), or HTTPS is switched off"
+    assert report.trouble.text == text
+    whole = make_report(statistics(domain(leaf=cert()), cert_domains=frozenset()), NOW)
+    assert (whole.level, whole.tailscaled.trouble.text) == (WARNING, text)
+    assert whole.summary.startswith(f"tailscaled cannot be asked: {text} (NotACertDomainError). ")
+    nobody = make_report(statistics(cert_domains=frozenset()), NOW)
+    assert (nobody.level, nobody.tailscaled.trouble) == (GOOD, None)
+
+
+def test_what_failed_before_is_not_told_of_a_name_that_cannot_be_asked_for():
+    """The next attempt waits for the CertDomain, and not for the CA."""
+    for names, text in ((frozenset(), "has no CertDomains"), (frozenset({B}), "it is not among")):
+        report = report_of(domain(leaf=cert(), error=FAILED), cert_domains=names)
+        assert report.trouble.kind == "NotACertDomainError"
+        assert text in report.trouble.text
+    report = report_of(domain(leaf=cert(), error=FAILED), cert_domains=frozenset({B}), trouble=AWAY)
+    assert report.trouble.kind == "ControlError"
 
 
 @pytest.mark.parametrize("served", ["none", "other"])

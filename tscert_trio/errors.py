@@ -302,8 +302,8 @@ class AlreadyReplacedError(LocalAPIError):
         "The CA holds an earlier renewal of this certificate that was not finished, or tailscaled lost it."
     )
     remedy = (
-        "Nothing, while the certificate is good: the CA forgets an unfinished renewal within a week. To have "
-        "it sooner, repair what failed before, if something did; else restart tailscaled with "
+        "While the certificate is good, wait: the CA forgets an unfinished renewal within a week. To have a "
+        "new one sooner, repair what failed before, if something did; else restart tailscaled with "
         "TS_DEBUG_ACME_FORCE_RENEWAL=true in its environment until the next attempt."
     )
     reached_ca = True

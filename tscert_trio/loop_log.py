@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from .clock import describe_duration
@@ -95,9 +96,14 @@ def how_it_stands(record: DomainRecord, now: datetime) -> str:
         return "There is no certificate yet."
     if not record.has_valid_leaf(now):
         return f"The certificate ENDED at {local_time(leaf.not_after)}."
-    days = (leaf.not_after - now).total_seconds() / 86400
     overdue = f", and was due at {local_time(due[0])}" if due[0] <= now else ""
-    return f"The present certificate is valid until {local_time(leaf.not_after)} ({days:.1f} days){overdue}."
+    until = f"{local_time(leaf.not_after)} ({_left(leaf.not_after - now)})"
+    return f"The present certificate is valid until {until}{overdue}."
+
+
+def _left(duration: timedelta) -> str:
+    days = duration / timedelta(days=1)
+    return f"{days:.1f} days" if days >= 2 else describe_duration(duration)
 
 
 def local_time(at: datetime) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from .errors import RateLimit, RateLimitedError
 from .schedule import LONG_AGO, NO_LIMITS, CALimits, Mode, RetryPolicy, due_time, runway
 
 if TYPE_CHECKING:
@@ -109,11 +110,21 @@ class DomainStatistics:
 
     def attempts_left(self, now: datetime) -> int | None:
         """Return how many attempts the limit for a name in an hour lets through now; ``None``: any number."""
+        if self._is_reached(RateLimit.VALIDATIONS, now):
+            return 0
         return self.limits.attempts_per_name.left(self.attempts_full_at, now)
 
     def certificates_left(self, now: datetime) -> int | None:
         """Return how many new certificates its limit for the same name lets through; ``None``: any number."""
+        if self._is_reached(RateLimit.CERTIFICATES_PER_NAME, now):
+            return 0
         return self.limits.certificates_per_name.left(self.certificates_full_at, now)
+
+    def _is_reached(self, limit: RateLimit, now: datetime) -> bool:
+        """Return whether the CA has said so, whatever was counted here: it counts other machines, too."""
+        error = self.last_error
+        is_over = self.limited_until is None or self.limited_until <= now
+        return isinstance(error, RateLimitedError) and error.limit is limit and not is_over
 
     def due_and_runway(self, now: datetime) -> tuple[datetime | None, DueReason | None, int]:
         """Return :attr:`due_at`, :attr:`due_reason` and :meth:`runway` at the price of one.

@@ -88,7 +88,7 @@ def make_report(
     else:
         for source_trouble in filter(None, (each.trouble for each in statistics.sources)):
             level = worst_of((level, Level.WARNING))
-            summary = f"{source_trouble[0].upper()}{source_trouble[1:].rstrip('.')}. {summary}"
+            summary = f"{source_trouble.rstrip('.')}. {summary}"
     if not statistics.is_complete:
         level = worst_of((level, Level.NOTICE))
         unknown = [each.name for each in statistics.sources if not each.is_known and each.trouble is None]

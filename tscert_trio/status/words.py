@@ -98,7 +98,8 @@ def _sentence_without_trouble(domains: Sequence[DomainReport], under_way: int, *
         return "The certificate is under way." if total == 1 else "Certificates are under way."
     if not under_way:
         return f"{of_names(ready, total)} well."
-    return f"{of_names(ready, total)} well; something is under way for {under_way}."
+    tail = f"{domains[0].name}: {domains[0].summary}"
+    return f"{of_names(ready, total)} well; something is under way for {under_way}. {tail}"
 
 
 def _of_the_first(domains: Sequence[DomainReport]) -> str:
