@@ -57,6 +57,24 @@ def test_as_json_each_is_an_object_on_a_line_of_its_own(house):
     assert {event["domain"] for event in events} == {BOX, SHOP}
 
 
+@pytest.mark.parametrize("is_dead", [False, True])
+def test_a_name_that_has_left_still_has_its_events(house, is_dead):
+    house.service.end()
+    house.start(BOX)
+    if is_dead:
+        house.kill()
+    for text in ("shop", SHOP.upper()):
+        result = house.run("events", text)
+        assert result.returncode == 0
+        assert [line.split()[-1] for line in result.stdout.splitlines()] == ["s", "written"]
+        assert result.stdout.count(SHOP) == 2
+    for text in ("shob", f"{SHOP[:-1]}x"):
+        result = house.run("events", text)
+        assert (result.returncode, result.stdout) == (1, "")
+        assert f"no certificate is kept for {text}" in result.stderr
+    assert f"Is it {SHOP}?" in house.run("events", "shob").stderr
+
+
 def test_following_goes_on_over_a_restart_of_the_service_and_says_so_once(house, follow):
     process = follow("-n", "1")
     assert "written" in process.stdout.readline()

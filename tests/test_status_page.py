@@ -9,7 +9,7 @@ import html5lib
 import pytest
 from status_scene import DAY, HOUR, NOW, day, delivery, detail, event, fqdn, name, night, night_events, zone
 
-from tscert_trio import ControlError
+from tscert_trio import AccessDeniedError, ControlError, UnreachableError
 from tscert_trio.schedule import LETS_ENCRYPT, Mode
 from tscert_trio.statistics import CertManagerStatistics, DomainState, LimitStatistics
 from tscert_trio.status.history import DomainDetail
@@ -151,10 +151,10 @@ def names_of(html):
 
 def test_trouble_comes_first_and_the_sentence_says_it():
     html = page()
-    assert names_of(html)[:5] == [fqdn(label) for label in ("files", "wiki", "git", "shop", "api")]
+    assert names_of(html)[:5] == [fqdn(label) for label in ("wiki", "files", "git", "shop", "api")]
     (heading,) = re.findall("<h1>(.*?)</h1>", html)
     assert heading.startswith(
-        "2 of 11 names have no valid certificate, 2 more are not well. files.tail1234.ts.net: "
+        "2 of 11 names have no valid certificate, 2 more are not well. wiki.tail1234.ts.net: "
     )
 
 
@@ -226,6 +226,22 @@ def test_a_row_says_when_a_failed_delivery_is_tried_again_if_that_is_sooner():
     assert "to deliver it" not in text
 
 
+@pytest.mark.parametrize("error", [AccessDeniedError("403"), UnreachableError("no such file")])
+def test_a_name_waits_for_tailscaled_where_nobody_can_tell_whether_it_is_a_certdomain(error):
+    waiting = name("new", None, state=DomainState.WAITING, next_attempt_at=None)
+    text = "".join(Elements(row(page(statistics_of(waiting, trouble=error)), "new")).texts)
+    assert "it waits for tailscaled" in text
+    assert "next attempt once tailscaled can be asked" in text
+    text = "".join(Elements(row(page(statistics_of(waiting, trouble=None)), "new")).texts)
+    assert "next attempt once it is a CertDomain" in text
+
+
+@pytest.mark.parametrize("state", [DomainState.ISSUED, DomainState.FAILED, DomainState.LIMITED])
+def test_while_a_name_is_looked_at_its_next_attempt_is_now(state):
+    looked_at = name("mail", DAY, state=state, next_attempt_at=None)
+    assert "next attempt <b>now</b>" in row(page(statistics_of(looked_at)), "mail")
+
+
 def test_the_bar_of_a_life_says_in_words_what_it_shows():
     (bar,) = [each for each in Elements(row(page(), "home")).all("svg") if each["class"] == "life"]
     assert bar["role"] == "img"
@@ -278,7 +294,7 @@ def test_the_end_of_what_was_good_is_no_promise_once_it_is_past():
 def test_the_filter_works_by_the_address_alone():
     assert names_of(page(q="SHOP")) == [fqdn("shop")]
     assert names_of(page(level="warning")) == [fqdn(label) for label in ("git", "shop")]
-    assert names_of(page(level="bad", q="i")) == [fqdn(label) for label in ("files", "wiki")]
+    assert names_of(page(level="bad", q="i")) == [fqdn(label) for label in ("wiki", "files")]
     assert names_of(page(level="bad", q="wi")) == [fqdn("wiki")]
     assert "1 of 11 shown" in page(q="shop")
 
@@ -295,9 +311,14 @@ def test_a_filter_that_makes_no_sense_is_passed_over():
     assert len(names_of(page(level="<bad>", other="x"))) == 11
 
 
-def test_without_javascript_the_page_is_loaded_again():
+def test_without_javascript_the_page_has_a_link_to_load_it_again_and_does_not_do_so_by_itself():
+    """It would end what somebody reads or types (WCAG, success criterion 2.2.1)."""
+    assert "refresh" not in render_missing("nobody").decode()
     for html in (page(), render_domain(detail()).decode()):
-        assert '<noscript><meta http-equiv="refresh" content="30"></noscript>' in html
+        assert "refresh" not in html
+        (inner,) = re.findall("<noscript>(.*?)</noscript>", html)
+        assert [each["href"] for each in Elements(inner).all("a")] == [""]
+        assert Elements(inner).texts == ["Load again"]
 
 
 def test_times_are_for_people_in_the_zone_of_the_machine_and_exact_for_programs():
@@ -328,6 +349,13 @@ def test_the_newest_events_come_first():
     text = "".join(events)
     assert text.index("Delivery to haproxy: failed") < text.index("Renewal: ControlError (4 seconds)")
     assert text.index("Renewal: ControlError (4 seconds)") < text.index("Renewal: a new certificate")
+
+
+def test_an_event_of_a_name_that_has_left_is_no_link():
+    html = page(statistics_of(name("mail", DAY)), (event(NOW, "mail", "look", "found"), *night_events()))
+    timeline = html.split('id="timeline"')[1]
+    assert [each["href"] for each in Elements(timeline).all("a")] == [f"domains/{fqdn('mail')}"]
+    assert timeline.count(fqdn("files")) == 2
 
 
 @pytest.mark.parametrize(
@@ -390,11 +418,17 @@ def test_a_chart_of_any_history_stays_small_and_within_its_place(days, count):
     assert int(re.search(r'height="(\d+)"', chart)[1]) < 300
 
 
+def test_what_a_chart_does_not_show_hides_nothing_of_what_it_shows():
+    found, issued = event(NOW - HOUR, "shop", "look", "found"), event(NOW - HOUR, "shop", "renew", "issued")
+    html = render_domain(attrs.evolve(detail(), events=(found, issued))).decode()
+    assert html.count('<g class="event good"><title>attempt renew: issued') == 1
+    assert "attempt look" not in html
+
+
 def test_a_name_that_is_not_kept_leads_back():
     html = render_missing("nobody.tail1234.ts.net").decode()
     assert "nobody.tail1234.ts.net is not kept here" in html
     assert {"href": "../"} in Elements(html).all("a")
-    assert "refresh" not in html
 
 
 @pytest.mark.parametrize(

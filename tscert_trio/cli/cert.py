@@ -114,7 +114,7 @@ def _known_name(text: str) -> str | None:
     options = argparse.Namespace(status_socket=None, state=None)
     try:
         report = ask(options, lambda client: client.status(), read_report, is_told=False)
-        return find_name(text, [each.name for each in report.domains])
+        return find_name(text, report.names)
     except TscertError:
         return None
 

@@ -20,12 +20,13 @@ from .standing import add_socket, add_state, ask, find_service, read_events, rea
 from .terminal import show
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
     from typing import NoReturn
 
     from ..status.client import StatusClient
     from ..status.history import Event, EventList
+    from ..status.report import StatusReport
 
 __all__ = ["add_arguments", "command"]
 
@@ -57,9 +58,10 @@ def command(options: argparse.Namespace) -> int:
         return client.events(limit=options.count, domain=_name(options, client))
 
     def from_journal(folder: Path) -> EventList:
-        name = None
-        if options.name is not None:
-            name = find_name(options.name, [each.name for each in read_report(folder).domains])
+        def read(name: str | None) -> EventList:
+            return read_events(folder, name, _AT_ONCE)
+
+        name = None if options.name is None else _find(options.name, read_report(folder), read)
         return read_events(folder, name, options.count)
 
     _print(ask(options, from_service, from_journal).events, options)
@@ -80,9 +82,29 @@ def _count(text: str) -> int:
 
 
 def _name(options: argparse.Namespace, client: StatusClient) -> str | None:
-    if options.name is None:
-        return None
-    return find_name(options.name, [each.name for each in client.status().domains])
+    def ask_for(name: str | None) -> EventList:
+        return client.events(limit=_AT_ONCE, domain=name)
+
+    return None if options.name is None else _find(options.name, client.status(), ask_for)
+
+
+def _find(text: str, report: StatusReport, events_of: Callable[[str | None], EventList]) -> str:
+    """Return the name that is meant: one that is kept, or one that has left and is remembered.
+
+    Args:
+        text: a name, or its first part.
+        report: has the names that are kept.
+        events_of: returns those of a name, or of all.
+
+    Raises:
+        StatusServiceError: it is none, or may mean several.
+    """
+    try:
+        return find_name(text, report.names)
+    except StatusServiceError:
+        whole = text.lower().rstrip(".")
+        left = {each.domain for each in events_of(whole if "." in whole else None).events}
+        return find_name(text, [*report.names, *left.difference(report.names)])
 
 
 def _follow(options: argparse.Namespace, client: StatusClient) -> NoReturn:

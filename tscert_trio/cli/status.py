@@ -115,17 +115,13 @@ def _detail(options: argparse.Namespace) -> tuple[DomainDetail, Sequence[str] | 
 
     def from_service(client: StatusClient) -> tuple[DomainDetail, Sequence[str] | None]:
         report = client.status()
-        found = client.domain(find_name(options.name, [each.name for each in report.domains]))
+        found = client.domain(find_name(options.name, report.names))
         return found, None if report.tailscaled is None else report.tailscaled.cert_domains
 
     def from_journal(folder: Path) -> tuple[DomainDetail, Sequence[str] | None]:
         return read_detail(folder, options.name), None
 
     return ask(options, from_service, from_journal, is_told=not options.watch)
-
-
-def _full_name(client: StatusClient, text: str) -> str:
-    return find_name(text, [each.name for each in client.status().domains])
 
 
 def _lines(options: argparse.Namespace, width: int | None) -> list[Line]:
@@ -156,7 +152,7 @@ def _print_json(options: argparse.Namespace) -> None:
     else:
         data = ask(
             options,
-            lambda client: client.domain_json(_full_name(client, options.name)),
+            lambda client: client.domain_json(find_name(options.name, client.status().names)),
             lambda folder: to_json(read_detail(folder, options.name)),
         )
     try:

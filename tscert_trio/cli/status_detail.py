@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import NotACertDomainError
+from ..schedule import RUNWAY_ENOUGH
 from ..status.report import Source
 from ..status.words import NOT_ORDERED, in_time, moment, span
 from .events_table import event_lines
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["detail"]
 
 _LABEL_WIDTH = 14
-_RUNWAY_ENOUGH = 999
 _EVENTS = 10
 _NO_CERT_DOMAIN = NotACertDomainError.__name__
 
@@ -107,7 +107,7 @@ def _attempts(domain: DomainReport, now: datetime, issued_at: datetime | None) -
     if left:
         yield _row("CA's limits", ", ".join(left))
     if domain.is_ready and domain.mode not in NOT_ORDERED:
-        number = "plenty of" if domain.runway >= _RUNWAY_ENOUGH else str(domain.runway)
+        number = "plenty of" if domain.runway >= RUNWAY_ENOUGH else str(domain.runway)
         attempts = "attempt is" if domain.runway == 1 else "attempts are"
         yield _row("Runway", f"{number} {attempts} left before the certificate ends")
 

@@ -40,7 +40,7 @@ def table(report: StatusReport, width: int) -> list[Line]:
 
 def _rows(report: StatusReport, width: int) -> Iterator[Line]:
     facts = [_facts(each, report.at, with_date=True) for each in report.domains]
-    names = [each.name for each in report.domains]
+    names = report.names
     if max(map(len, names)) > _room(facts, width):
         facts = [_facts(each, report.at, with_date=False) for each in report.domains]
     room = _room(facts, width)

@@ -2,7 +2,7 @@
 
 from .budget import LETS_ENCRYPT, LONG_AGO, NO_LIMITS, Bucket, CALimits
 from .ledger import AccountState, Ledger, TailnetState
-from .plan import NEVER, Mode, Request, Step, may_look, next_step, runway
+from .plan import NEVER, RUNWAY_ENOUGH, Mode, Request, Step, may_look, next_step, runway
 from .record import DomainRecord
 from .renewal import REFRESH_INTERVAL, DueReason, RenewalWindow, due_time, is_recalled
 from .retry import RetryPolicy
@@ -14,6 +14,7 @@ __all__ = [
     "NEVER",
     "NO_LIMITS",
     "REFRESH_INTERVAL",
+    "RUNWAY_ENOUGH",
     "AccountState",
     "Bucket",
     "CALimits",

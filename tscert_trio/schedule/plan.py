@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .record import DomainRecord
     from .retry import RetryPolicy
 
-__all__ = ["Mode", "Request", "Step", "may_look", "next_step", "runway"]
+__all__ = ["NEVER", "RUNWAY_ENOUGH", "Mode", "Request", "Step", "may_look", "next_step", "runway"]
 
 NEVER = datetime(9999, 1, 1, tzinfo=UTC)
 
@@ -30,7 +30,7 @@ _SHORTEST_WAIT = timedelta(seconds=1)
 _HASTY = 2
 """So many certificates replaced one after the other are no accident any more."""
 _READER_INTERVAL = timedelta(minutes=5)
-_RUNWAY_ENOUGH = 999
+RUNWAY_ENOUGH = 999
 
 
 class Request(enum.Enum):
@@ -177,9 +177,9 @@ def runway(failures: int, next_order_at: datetime, not_after: datetime, policy: 
     left, attempts = (not_after - next_order_at).total_seconds(), 0
     growing, seconds = policy.growth(failures + 1)
     if left - seconds > URGENT_BELOW:  # the usual case, and a page asks it of thousands
-        return min(growing + _attempts_at_cap(left - seconds, policy), _RUNWAY_ENOUGH)
+        return min(growing + _attempts_at_cap(left - seconds, policy), RUNWAY_ENOUGH)
     wait = policy.seconds(failures + 1)
-    while left > 0 and attempts < _RUNWAY_ENOUGH:
+    while left > 0 and attempts < RUNWAY_ENOUGH:
         attempts += 1
         left -= min(wait, policy.cap_seconds(left))
         wait = min(wait * policy.factor, policy.maximum.total_seconds())

@@ -175,7 +175,7 @@ class StatusClient:
             return self.fetch(f"/api/v1/domains/{quote(name, safe='*')}{end}", body)
         except StatusServiceError as exc:
             if exc.status == 404:
-                find_name(name, [each.name for each in self.status().domains])  # raises, with the nearest
+                find_name(name, self.status().names)  # raises, with the nearest
             raise
 
     def _parse(self, data: bytes, kind: type[_T]) -> _T:

@@ -13,7 +13,7 @@ import attrs
 from ..http_server import Request, Response, StreamResponse
 from .answers import HTML, JSON, TEXT, error, respond
 from .guard import SECURITY_HEADERS, is_from_here, may_renew
-from .history import DomainDetail, EventList, past_certificates, recent_events
+from .history import EventList, domain_detail, recent_events
 from .making import make_report
 from .wire import to_json, to_plain
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from ..cert_manager import CertManager
     from .feed import Feed
+    from .history import DomainDetail
     from .report import StatusReport
 
 __all__ = [
@@ -42,7 +43,7 @@ __all__ = [
 
 _MOST_STREAMS = 32
 _PING_SECONDS = 15
-_EVENTS_ON_PAGE, _EVENTS_OF_DOMAIN = 30, 100
+_EVENTS_ON_PAGE = 30
 _LONGEST_NAME, _MOST_COMPARED = 253, 200
 """Of names, for one that is mistyped: to compare them takes long."""
 
@@ -224,15 +225,7 @@ def _detail(context: StatusContext, request: Request, name: str) -> DomainDetail
     if not of_it.domains:
         return None
     report = make_report(of_it, manager.clock(), with_output=is_from_here(request))
-    (domain,), journal = report.domains, manager.journal
-    return DomainDetail(
-        program=report.program,
-        at=report.at,
-        source=report.source,
-        domain=domain,
-        certificates=past_certificates(journal, name),
-        events=recent_events(journal, domain=name, limit=_EVENTS_OF_DOMAIN),
-    )
+    return domain_detail(report, name, manager.journal)
 
 
 def _no_such_name(context: StatusContext, request: Request, name: str) -> Response:

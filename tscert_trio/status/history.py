@@ -12,10 +12,20 @@ from .report import DomainReport, Level, Source
 
 if TYPE_CHECKING:
     from ..journal import Attempt, DeliveryEvent, Journal
+    from .report import StatusReport
 
-__all__ = ["DomainDetail", "Event", "EventList", "PastCertificate", "past_certificates", "recent_events"]
+__all__ = [
+    "DomainDetail",
+    "Event",
+    "EventList",
+    "PastCertificate",
+    "domain_detail",
+    "past_certificates",
+    "recent_events",
+]
 
 _MOST = 1000
+_OF_DOMAIN = 100
 _MOST_DIGITS = 18
 """Of an id; SQLite's numbers have 18 at least."""
 _LEVELS = {"issued": Level.GOOD, "found": Level.GOOD, "cancelled": Level.NOTICE}
@@ -92,6 +102,24 @@ class DomainDetail:
     """Of 400 days, the newest last."""
     events: tuple[Event, ...]
     """The newest last."""
+
+
+def domain_detail(report: StatusReport, name: str, journal: Journal) -> DomainDetail:
+    """Return how one name is, and its history.
+
+    Args:
+        report: how it is; others may be in it.
+        name: which.
+        journal: has the history.
+    """
+    return DomainDetail(
+        program=report.program,
+        at=report.at,
+        source=report.source,
+        domain=next(each for each in report.domains if each.name == name),
+        certificates=past_certificates(journal, name),
+        events=recent_events(journal, domain=name, limit=_OF_DOMAIN),
+    )
 
 
 def past_certificates(journal: Journal, domain: str) -> tuple[PastCertificate, ...]:

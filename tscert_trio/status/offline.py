@@ -26,7 +26,7 @@ from ..statistics import (
     limit_statistics,
 )
 from .finding import find_name
-from .history import DomainDetail, EventList, past_certificates, recent_events
+from .history import EventList, domain_detail, recent_events
 from .making import make_report
 from .report import Level, Source, StatusReport
 
@@ -38,11 +38,11 @@ if TYPE_CHECKING:
     from ..delivery_record import DeliveryRecord
     from ..journal import Journal
     from ..schedule import RetryPolicy
+    from .history import DomainDetail
 
 __all__ = ["journal_detail", "journal_events", "journal_report"]
 
 _FORGOTTEN_AFTER = timedelta(days=2)
-_EVENTS_OF_DOMAIN = 100
 
 
 def journal_report(folder: Path, now: datetime, policy: RetryPolicy) -> StatusReport:
@@ -67,15 +67,7 @@ def journal_detail(folder: Path, text: str, now: datetime, policy: RetryPolicy) 
         StatusServiceError: ``text`` is none of the names, with the nearest.
     """
     with _open(folder, now, policy) as (journal, report):
-        name = find_name(text, [each.name for each in report.domains])
-        return DomainDetail(
-            program=report.program,
-            at=report.at,
-            source=report.source,
-            domain=next(each for each in report.domains if each.name == name),
-            certificates=past_certificates(journal, name),
-            events=recent_events(journal, domain=name, limit=_EVENTS_OF_DOMAIN),
-        )
+        return domain_detail(report, find_name(text, report.names), journal)
 
 
 def journal_events(folder: Path, domain: str | None, limit: int) -> EventList:

@@ -288,3 +288,8 @@ class StatusReport:
     """Where the wanted names come from; none from the journal."""
     is_told: bool
     """Whether it is known which names are wanted, from every source."""
+
+    @property
+    def names(self) -> list[str]:
+        """The names, as :attr:`domains` has them."""
+        return [each.name for each in self.domains]

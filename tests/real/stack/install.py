@@ -28,6 +28,8 @@ PACKAGES = {
     "systemd-tmpfiles": "systemd",
     "openssl": "openssl",
     "tmux": "tmux",
+    "zsh": "zsh",
+    "fish": "fish",
     "chromium": "chromium",
     "duk": "duktape",  # the JavaScript engine of Debian's polkit, as a program
     "promtool": "prometheus",  # the server beside it is not used

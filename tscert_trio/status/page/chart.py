@@ -105,14 +105,14 @@ def _marks(events: Sequence[Event], axis: _Axis, height: int) -> Iterator[str]:
     """Yield a mark for each event: attempts in one strip, deliveries in one below it."""
     last: dict[tuple[str, Level], float] = {}
     for event in events:
+        shape = _MARKS[event.kind].get(event.level)
+        if shape is None or event.outcome == "found":
+            continue
         x = axis.at(event.at)
         key = event.kind, event.level
         if abs(last.get(key, -1) - x) < 0.2:  # one over the other
             continue
         last[key] = x
-        shape = _MARKS[event.kind].get(event.level)
-        if shape is None or event.outcome == "found":
-            continue
         y = height - (_STRIP * 1.5 if event.kind == "attempt" else _STRIP / 2) + 2
         title = f"{event.kind} {event.what}: {event.outcome}, {moment(event.at)}"
         yield (

@@ -39,15 +39,21 @@ class EventView:
     mark: Markup
     at: Markup
     domain: str
-    path: str
+    path: str | None
+    """Of the page of the name; ``None``: it has none any more."""
     what: str
     outcome: str
     text: Markup | None
     took: str | None
 
 
-def event_view(event: Event) -> EventView:
-    """Return an event as it is shown."""
+def event_view(event: Event, *, is_kept: bool = True) -> EventView:
+    """Return an event as it is shown.
+
+    Args:
+        event: the event.
+        is_kept: whether its name still is, and has a page.
+    """
     is_delivery = event.kind == "delivery"
     long_enough = event.seconds is not None and event.seconds >= 1
     return EventView(
@@ -56,7 +62,7 @@ def event_view(event: Event) -> EventView:
         mark=mark(event.level),
         at=stamp(event.at),
         domain=event.domain,
-        path=domain_path(event.domain),
+        path=domain_path(event.domain) if is_kept else None,
         what=f"Delivery to {event.what}" if is_delivery else _REQUESTS.get(event.what, event.what),
         outcome=_OUTCOMES.get(event.outcome, event.outcome),
         text=linked(event.text) if event.text else None,

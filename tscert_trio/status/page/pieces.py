@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ...errors import NotACertDomainError
+from ...schedule import RUNWAY_ENOUGH
 from ..words import NOT_ORDERED, in_time
 from .markup import escape, link, linked, quoted, stamp, when
 
@@ -19,12 +21,13 @@ if TYPE_CHECKING:
 
 __all__ = ["facts", "next_attempt", "trouble_box", "troubles", "urgent"]
 
-_ENOUGH = 999
 _NO_TIME = {
-    "requesting": "now",
     "queued": "when others are done",
     "waiting": "once it is a CertDomain",
+    "unknown": "not known",
 }
+"""When a name is asked for that has no time for it, by its state. In all others it is being asked for."""
+_NO_CERT_DOMAIN = NotACertDomainError.__name__
 
 
 def next_attempt(report: DomainReport, now: datetime) -> str:
@@ -34,10 +37,11 @@ def next_attempt(report: DomainReport, now: datetime) -> str:
         return f"<b>{in_time(delivery_at, now)}</b> {stamp(delivery_at)}, to deliver it"
     if at is None and report.mode == "guest":
         return "<b>never: it is not ordered here</b>"
-    if at is None and report.trouble is not None and report.trouble.kind == "UnreachableError":
-        return "<b>once tailscaled answers</b>"
+    if at is None and report.state == "waiting" and report.trouble is not None:
+        is_listed = report.trouble.kind != _NO_CERT_DOMAIN  # or nobody can tell
+        return "<b>once tailscaled can be asked</b>" if is_listed else f"<b>{_NO_TIME[report.state]}</b>"
     if at is None:
-        return f"<b>{_NO_TIME.get(report.state, 'not known')}</b>"
+        return f"<b>{_NO_TIME.get(report.state, 'now')}</b>"
     return f"<b>{in_time(at, now)}</b> {stamp(at)}"
 
 
@@ -63,7 +67,9 @@ def facts(report: DomainReport, now: datetime) -> str:
     if report.mode in NOT_ORDERED:
         return terms
     if report.is_ready:
-        runway = "enough" if report.runway >= _ENOUGH else f"{report.runway} before the certificate ends"
+        runway = (
+            "enough" if report.runway >= RUNWAY_ENOUGH else f"{report.runway} before the certificate ends"
+        )
         terms += f"<dt>Attempts left<dd>{runway}"
     attempts, certificates = report.attempts_left, report.certificates_left
     if attempts is not None:
@@ -90,7 +96,7 @@ def _urgent(report: DomainReport, now: datetime) -> Iterator[str]:
         yield f"{report.failures} failure{'s' if report.failures > 1 else ''} in a row"
         if report.last_attempt_at is not None:
             yield f"last attempt {in_time(report.last_attempt_at, now)}"
-        if report.is_ready and report.runway < _ENOUGH and report.mode not in NOT_ORDERED:
+        if report.is_ready and report.runway < RUNWAY_ENOUGH and report.mode not in NOT_ORDERED:
             attempts = f"{report.runway} attempt{'s' if report.runway != 1 else ''}"
             yield f"{attempts} left before the certificate ends"
     if report.limit is not None:

@@ -37,7 +37,7 @@ def page(report: StatusReport, events: Sequence[Event], query: Mapping[str, str]
         wanted = ""
     now = report.at
     shown = [each for each in report.domains if _is_shown(each, wanted, text.casefold())]
-    tailscaled = report.tailscaled
+    tailscaled, kept = report.tailscaled, set(report.names)
     return _render(
         "page.html",
         root=".",
@@ -53,7 +53,7 @@ def page(report: StatusReport, events: Sequence[Event], query: Mapping[str, str]
         if tailscaled is not None and tailscaled.trouble
         else None,
         release=release(tailscaled.capability) if tailscaled is not None else None,
-        events=[event_view(event) for event in reversed(events[-_EVENTS:])],
+        events=[event_view(event, is_kept=event.domain in kept) for event in reversed(events[-_EVENTS:])],
     )
 
 
