@@ -13,9 +13,10 @@ from commands import SECONDS, wait_until
 from house import open_house, run_as_stranger, tailnet_name
 from statuses import DAY, NOW, SECOND, cert, delivery, domain, statistics
 
-from tscert_trio import ControlError
+from tscert_trio import ControlError, DomainState
 from tscert_trio.cli import renew
 from tscert_trio.cli.renewals import Renewal
+from tscert_trio.schedule import Mode
 from tscert_trio.status.making import make_report
 from tscert_trio.status.report import Trouble
 
@@ -321,3 +322,106 @@ def test_a_failure_is_told_with_when_it_is_tried_again():
     renewal = Renewal(make_report(statistics(failing), NOW).domains[0], is_forced=False, asked_at=NOW)
     renewal.see(make_report(statistics(failing), NOW).domains[0], 1)
     assert "failed (ControlError): away; tried again in 3 hours, at " in next(iter(renewal.told()))
+
+
+# What is waited for, and what is not
+
+
+def report_of(**fields):
+    return make_report(statistics(domain(**fields)), NOW).domains[0]
+
+
+def asked(*, is_forced=False, attempts=1, **fields):
+    """Ask for a name of which so many requests were made, one under way included."""
+    before = report_of(last_attempt_at=NOW - DAY, **fields)
+    return Renewal(before, is_forced=is_forced, asked_at=NOW, attempts=attempts)
+
+
+def test_what_comes_of_a_request_that_was_under_way_is_no_answer():
+    renewal = asked(state=DomainState.REQUESTING)
+    failed = {"state": DomainState.FAILED, "error": ControlError("old failure")}
+    failed |= {"last_attempt_at": NOW + SECOND, "next_attempt_at": NOW + 2 * SECOND}
+    renewal.see(report_of(**failed), 1)
+    renewal.see(report_of(**failed), 2)
+    look = {"attempts": 2, "next_attempt_at": None}  # which is no state
+    renewal.see(report_of(**(failed | look)), 3)
+    assert not renewal.is_over
+    renewal.see(report_of(leaf=cert(), attempts=2, last_attempt_at=NOW + 4 * SECOND), 5)
+    assert renewal.outcome == "issued"
+
+
+def test_of_a_service_that_does_not_count_any_later_request_is_the_answer():
+    renewal = asked(attempts=None, leaf=cert())
+    renewal.see(report_of(leaf=cert(), last_attempt_at=NOW + SECOND), 1)
+    assert renewal.outcome == "not due"
+
+
+def test_a_service_that_was_started_anew_since_is_not_waited_for_for_ever():
+    """It counts from the beginning, and may have come just as far."""
+    renewal = asked(leaf=cert())
+    later = report_of(leaf=cert(), last_attempt_at=NOW + SECOND)
+    renewal.see(later, 1)
+    assert not renewal.is_over
+    renewal.see(later, 2)
+    assert renewal.outcome == "not due"
+
+
+def test_where_nothing_is_ordered_and_nothing_known_that_is_told_instead_of_waiting_for_ever():
+    guest = {"mode": Mode.GUEST, "state": DomainState.FAILED, "next_attempt_at": None}
+    renewal = asked(**guest)
+    renewal.see(report_of(last_attempt_at=None, **guest), 1)
+    assert not renewal.is_over  # that may be from before the question
+    renewal.see(report_of(last_attempt_at=None, **guest), 2)
+    what, remedy = renewal.told()
+    assert what.endswith(": no certificate; not ordered here (issue = false)")
+    assert "leave issue = false out" in remedy
+    assert (renewal.outcome, renewal.is_good) == ("not ordered", False)
+
+
+def test_a_look_at_what_is_not_ordered_here_is_waited_for():
+    guest = {"mode": Mode.GUEST, "leaf": cert()}
+    renewal = asked(**guest)
+    renewal.see(report_of(next_attempt_at=None, last_attempt_at=NOW - DAY, **guest), 10)
+    assert not renewal.is_over
+    renewal.see(report_of(attempts=2, last_attempt_at=NOW + SECOND, **guest), 11)
+    assert renewal.outcome == "not due"
+
+
+def test_a_certificate_that_has_not_begun_is_told_with_when_it_is_asked_for():
+    begins = {"leaf": cert(left=92 * DAY), "next_attempt_at": NOW + 2 * DAY}
+    renewal = asked(**begins)
+    renewal.see(report_of(last_attempt_at=NOW - DAY, **begins), 1)
+    assert not renewal.is_over
+    renewal.see(report_of(last_attempt_at=NOW - DAY, **begins), 2)
+    (line,) = renewal.told()
+    assert re.search(
+        r": is not asked for before .* \(in 2 days\): the certificate begins in 2 days: is ", line
+    )
+    assert (renewal.outcome, renewal.is_good) == ("later", False)
+
+
+def test_a_request_that_comes_within_a_minute_is_waited_for():
+    """At the end of its life a certificate is not asked for, until that is over."""
+    last_minute = {"leaf": cert(left=40 * SECOND), "next_attempt_at": NOW + 41 * SECOND}
+    renewal = asked(**last_minute)
+    renewal.see(report_of(last_attempt_at=NOW - DAY, **last_minute), 30)
+    assert not renewal.is_over
+
+
+@pytest.mark.parametrize(
+    ("mode", "why"), [(Mode.GUEST, " (issue = false)"), (Mode.READER, ": this replica only reads")]
+)
+def test_force_where_nothing_is_ordered_does_not_end_well(mode, why):
+    renewal = asked(is_forced=True, mode=mode, leaf=cert())
+    renewal.see(report_of(mode=mode, leaf=cert(), attempts=2, last_attempt_at=NOW + SECOND), 2)
+    what, _remedy = renewal.told()
+    assert f": not ordered here{why}; the present certificate is valid until " in what
+    assert (renewal.outcome, renewal.is_good) == ("not ordered", False)
+
+
+def test_where_no_name_is_kept_all_of_them_is_told_to_be_none():
+    with open_house() as house:
+        house.start()
+        result = house.run("renew", "--all")
+        assert (result.returncode, result.stdout) == (0, "No name wants a certificate.\n")
+        assert json.loads(house.run("renew", "--all", "--json").stdout)["results"] == []

@@ -23,8 +23,9 @@ from tscert_trio.errors import RateLimit, RateLimitedError
 from tscert_trio.journal import open_state_folder
 from tscert_trio.sandbox import Fault, open_sandbox
 from tscert_trio.sandbox.versions import VERSIONS
-from tscert_trio.schedule import AccountState, DomainRecord, TailnetState
+from tscert_trio.schedule import AccountState, DomainRecord, RetryPolicy, TailnetState
 from tscert_trio.settings import Settings
+from tscert_trio.status.offline import journal_report
 from tscert_trio.status.words import moment
 from tscert_trio.target_settings import (
     FileSettings,
@@ -365,36 +366,14 @@ async def test_without_a_certificate_it_is_left_open_since_to_ask_is_to_order(sa
     assert sandbox.orders == []
 
 
-@pytest.mark.parametrize(("may", "level"), [(True, GOOD), (False, BAD)])
-async def test_a_look_at_a_certificate_that_is_there_tells(sandbox, tmp_path, monkeypatch, may, level):
-    from tscert_trio import LocalClient
-
-    async with LocalClient(sandbox.socket_path) as client:
-        chain = await client.cert(NAME)
-    remember(tmp_path, record(leaf=chain.leaf))
-    sandbox.set_permissions(write=False, cert=may)
+async def test_what_the_journal_knows_is_not_looked_at_since_tailscaled_may_have_lost_it(
+    sandbox, tmp_path, monkeypatch
+):
+    remember(tmp_path, record(leaf=leaf()))
     monkeypatch.setattr(os, "geteuid", lambda: 54321)
-    finding = await permission(sandbox, state=tmp_path)
-    expect(finding, level, "54321", "may ask" if may else "TS_PERMIT_CERT_UID=54321")
-    assert len(sandbox.orders) == 1
-    assert sandbox.calls[-1].query.get("min_validity", "").startswith("1.0") or not may
-
-
-@pytest.mark.parametrize(
-    "known",
-    [
-        {"leaf": leaf(born=NOW - 100 * DAY)},
-        {"leaf": leaf(born=NOW - 90 * DAY + timedelta(seconds=30))},
-        {"leaf": leaf(), "is_lost": True},
-        {"leaf": leaf(born=NOW + DAY)},
-    ],
-    ids=["over", "in its last minute", "lost", "not begun"],
-)
-async def test_no_look_is_made_that_might_order(sandbox, tmp_path, monkeypatch, known):
-    remember(tmp_path, record(**known))
-    monkeypatch.setattr(os, "geteuid", lambda: 54321)
-    assert (await permission(sandbox, state=tmp_path)).level is WARNING
+    expect(await permission(sandbox, state=tmp_path), WARNING, "cannot be told without an order")
     assert not [call for call in sandbox.calls if call.domain]
+    assert sandbox.orders == []
 
 
 # State, service, journal
@@ -499,6 +478,48 @@ async def test_a_failure_with_a_good_certificate_is_a_warning_until_when(sandbox
     )
 
 
+@pytest.mark.parametrize(
+    ("known", "text", "remedy"),
+    [
+        ({}, "has no certificate yet, by the journal", "systemctl start tscert-trio, or: tscert-trio run"),
+        (
+            {"leaf": leaf(born=NOW - 93 * DAY)},
+            f"its certificate ENDED 3 days ago, at {moment(NOW - 3 * DAY)}",
+            "systemctl start tscert-trio, or: tscert-trio run",
+        ),
+        (
+            {"leaf": leaf(born=NOW + 3 * DAY)},
+            "its certificate begins in 3 days: is the clock of this machine right?",
+            "timedatectl set-ntp true",
+        ),
+    ],
+    ids=["none", "over", "not begun"],
+)
+async def test_of_a_service_that_does_not_run_a_name_without_a_valid_certificate_is_bad_as_for_the_check(
+    sandbox, tmp_path, known, text, remedy
+):
+    remember(tmp_path, record(**known))
+    assert journal_report(tmp_path, NOW, RetryPolicy()).level is BAD
+    finding = the(await look(sandbox, state=tmp_path), f"name {NAME}")
+    assert finding == Finding(BAD, f"name {NAME}", text, remedy)
+    assert of(await look(sandbox, state=tmp_path, exclude=("box.*",)), f"name {NAME}") == []
+
+
+async def test_a_name_that_was_kept_and_never_asked_for_is_bad_as_for_the_check(sandbox, tmp_path):
+    with open_state_folder(tmp_path) as journal:
+        journal.note_wanted({NAME})
+    assert journal_report(tmp_path, NOW, RetryPolicy()).level is BAD
+    finding = the(await look(sandbox, state=tmp_path, guests=("box.*",)), f"name {NAME}")
+    expect(finding, BAD, "has no certificate yet", "leave issue = false out")
+
+
+async def test_a_failure_says_that_the_certificate_is_over(sandbox, tmp_path):
+    known = {"leaf": leaf(born=NOW - 93 * DAY), "error": errors.ControlError("away")}
+    remember(tmp_path, record(failures=1, ended_at=NOW, **known))
+    finding = the(await look(sandbox, state=tmp_path), f"name {NAME}")
+    expect(finding, BAD, "away. ", ". Its certificate ENDED 3 days ago")
+
+
 async def test_a_failure_of_a_name_that_nobody_wants_any_more_is_left_out(sandbox, tmp_path):
     remember(tmp_path, record(SHOP, error=errors.ControlError("away"), failures=1, ended_at=NOW))
     assert of(await look(sandbox, state=tmp_path), f"name {SHOP}") == []
@@ -558,7 +579,8 @@ async def test_a_limit_that_is_passed_and_who_waits_for_it_is_told(sandbox, tmp_
     limits = of(findings, "budget")
     assert [finding.level for finding in limits] == [GOOD, WARNING]
     expect(limits[1], WARNING, "too many new names in a week", SUFFIX, RateLimitedError.remedy)
-    expect(the(findings, f"name {NAME}"), WARNING, "the limit on new names of the tailnet, until 2026-11-2")
+    name = the(findings, f"name {NAME}")
+    expect(name, BAD, "no certificate yet", "the limit on new names of the tailnet, until 2026-11-2")
 
 
 async def test_a_name_that_the_ca_holds_is_told_until_when(sandbox, tmp_path):
@@ -939,6 +961,17 @@ async def test_a_terminal_gets_colours_unless_it_is_told_not_to(tmp_path, variab
     shown = await trio.to_thread.run_sync(os.read, ours, 65536)
     os.close(ours)
     assert (b"\x1b[31m" in shown) == is_coloured
+
+
+async def test_nothing_that_others_say_moves_a_cursor(sandbox):
+    """Neither tailscaled's text nor a Service's name does, in a command that is to be copied."""
+    evil = "svc:a\x1b[31mEVIL\x1b]0;x\x07"
+    sandbox.set_serve_config({"Services": {evil: SERVE_SHOP["Services"]["svc:shop"]}})
+    findings = await look(sandbox)
+    expect(the(findings, f"name {SHOP}"), BAD, "--service='svc:a�[31mEVIL�]0;x�' -")
+    for finding in findings:
+        assert f"{finding.check}{finding.text}{finding.remedy}".isprintable()
+    assert Finding(GOOD, "target \x1b", "x \x9b y", "z\x07") == Finding(GOOD, "target �", "x � y", "z�")
 
 
 def test_a_finding_is_frozen():

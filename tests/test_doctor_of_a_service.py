@@ -1,20 +1,23 @@
 """The doctor beside a service that runs: with its settings, with others, and when it may not be asked."""
 
 import json
+import os
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from certs import facts
 from house import open_house, tailnet_name
-from statuses import cert, domain, statistics
+from statuses import cert, delivery, domain, statistics
 
+from tscert_trio import DomainState
 from tscert_trio.delivery_record import DeliveryRecord
-from tscert_trio.doctor import Finding, Level, examine
+from tscert_trio.doctor import Finding, Level, examine, permission
 from tscert_trio.doctor.finding import one_block_a_name
 from tscert_trio.doctor.names import UNLISTED_REMEDY
-from tscert_trio.errors import ControlError, NoStatusServiceError, NotACertDomainError
+from tscert_trio.errors import AccessDeniedError, ControlError, NoStatusServiceError, NotACertDomainError
 from tscert_trio.journal import open_state_folder
 from tscert_trio.sandbox import open_sandbox
-from tscert_trio.schedule import AccountState, DomainRecord
+from tscert_trio.schedule import AccountState, DomainRecord, Mode
 from tscert_trio.settings import MEMORY, Settings
 from tscert_trio.status.making import make_report
 from tscert_trio.survey import RunningService
@@ -123,6 +126,61 @@ async def test_the_own_name_of_a_node_that_is_logged_out_tells_no_settings_apart
         assert len(told) == count, told
 
 
+async def look_beside(sandbox, tmp_path, stands, *, process=None, **fields):
+    """Look beside a service that says that a name, and what else there is, stands so."""
+    report = make_report(statistics(stands, **fields), NOW)
+    running = RunningService(report=report, socket=tmp_path / "status", process=process)
+    findings = await look(running=running, socket=sandbox.socket_path, domains=(BOX,), state=MEMORY)
+    return report, findings
+
+
+@pytest.mark.parametrize("has_failing_delivery", [False, True])
+async def test_a_name_for_which_nothing_is_ordered_and_that_has_no_certificate_is_bad_as_for_the_check(
+    sandbox, tmp_path, has_failing_delivery
+):
+    guest = domain(BOX, DomainState.FAILED, mode=Mode.GUEST, next_attempt_at=None)
+    deliveries = [delivery(BOX, error="away")] if has_failing_delivery else []
+    report, findings = await look_beside(sandbox, tmp_path, guest, deliveries=deliveries)
+    (box,) = (each for each in findings if each.check == f"name {BOX}")
+    assert box.level is report.level is Level.BAD
+    assert box.text == "no certificate; not ordered here (issue = false)"
+    assert box.remedy.startswith("leave issue = false out of its settings")
+
+
+async def test_what_is_wrong_with_a_delivery_only_is_told_once(sandbox, tmp_path):
+    well = domain(BOX, leaf=facts((BOX,), NOW - timedelta(days=10), timedelta(days=90)))
+    failing = delivery(BOX, error="away")
+    report, findings = await look_beside(sandbox, tmp_path, well, deliveries=[failing])
+    told = [(each.level, each.check) for each in findings if "away" in each.text]
+    assert told == [(report.level, "delivery web")] == [(Level.BAD, "delivery web")]
+
+
+@pytest.mark.parametrize(
+    ("stands", "level", "text"),
+    [
+        ({}, Level.GOOD, "may ask for certificates, as the running service does"),
+        ({"error": AccessDeniedError("no")}, Level.BAD, "may not ask for certificates"),
+        ({"error": ControlError("away")}, Level.WARNING, "cannot be told without an order"),
+        ({"attempts": 0}, Level.WARNING, "cannot be told without an order"),
+    ],
+    ids=["granted", "denied", "failed", "not asked"],
+)
+async def test_whether_a_user_may_ask_is_known_from_the_service_that_runs_as_him(
+    sandbox, tmp_path, monkeypatch, stands, level, text
+):
+    """To try would be an order where tailscaled has lost what it had."""
+    monkeypatch.setattr(os, "geteuid", lambda: 54321)
+    leaf = facts((BOX,), NOW - timedelta(days=10), timedelta(days=90))
+    name = domain(BOX, leaf=leaf, **stands)
+    for user, expected in ((54321, level), (54322, Level.WARNING), (None, Level.WARNING)):
+        monkeypatch.setattr(permission, "user_of", lambda _process, user=user: user)
+        _, findings = await look_beside(sandbox, tmp_path, name, process=os.getpid())
+        (found,) = (each for each in findings if each.check == "permission")
+        assert found.level is expected
+        assert expected is not level or text in found.text
+    assert sandbox.orders == []
+
+
 def record(name, error):
     since = NOW - timedelta(days=1)
     return DomainRecord(domain=name, wanted_since=since, error=error, failures=1, ended_at=NOW)
@@ -194,6 +252,11 @@ def test_one_name_has_one_block_with_the_worst_level_and_all_that_is_to_do():
     first, *others = one_block_a_name(found)
     assert first == Finding(Level.BAD, "name a", "it waits. It failed", "wait; and repair it")
     assert others == found[1:3]
+
+
+def test_a_question_within_a_block_gets_no_full_stop():
+    found = [Finding(Level.BAD, "name a", each) for each in ("is the clock right?", "it waits")]
+    assert one_block_a_name(found)[0].text == "is the clock right? It waits"
 
 
 def test_what_is_to_do_is_said_once_and_in_one_sentence():

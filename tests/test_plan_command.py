@@ -164,6 +164,16 @@ async def test_where_nothing_would_become_public_it_says_so(sandbox, tmp_path):
     assert not (tmp_path / "new").exists()
 
 
+async def test_nothing_that_others_say_moves_a_cursor(sandbox):
+    evil = "svc:a\x1b[31mEVIL\x1b]0;x\x07"
+    sandbox.set_serve_config({"Services": {evil: BOTH["Services"]["svc:shop"]}})
+    ended = await run_command("--socket", sandbox.socket_path)
+    header, row, *_ = ended.stdout.splitlines()
+    assert row.startswith(f"{SHOP}  serve config, svc:a�[31mEVIL�]0;x�  ")
+    assert row.index(ORDERED) == header.index("WHAT HAPPENS")  # as wide as what is shown
+    assert "".join(ended.stdout.splitlines()).isprintable()
+
+
 async def test_json_is_for_programs(sandbox):
     ended = await run_command("--socket", sandbox.socket_path, "--json", "--self", NAME)
     assert json.loads(ended.stdout) == {

@@ -40,8 +40,10 @@ def test_it_returns_what_the_service_tells(house):
 
 
 def test_a_renewal_tells_when_the_service_took_note_of_it(house):
-    asked_at = house.client.renew(SHOP)
+    attempts = house.report("shop").attempts
+    asked_at, before = house.client.renew(SHOP)
     assert abs(datetime.now(UTC) - asked_at) < timedelta(minutes=1)
+    assert before == attempts > 0
 
 
 @pytest.mark.parametrize("ask", ["domain", "renew"])

@@ -203,9 +203,24 @@ async def test_a_renewal_is_asked_for_and_made(autojump_clock, start, sandbox):
     before = (await service.report()).domains[0].certificate.fingerprint
     answer = await service.renew(body=b'{"force": true}')
     assert answer.status == 202
-    assert answer.json == {"version": 1, "asked_at": "2026-01-01T00:00:10.000Z"}
+    assert answer.json == {"version": 1, "asked_at": "2026-01-01T00:00:10.000Z", "attempts": 1}
     await trio.sleep(5)
     assert (await service.report()).domains[0].certificate.fingerprint != before
+
+
+async def test_a_request_under_way_is_counted_before_the_one_that_was_asked_for(
+    autojump_clock, start, sandbox
+):
+    """So who asks knows that what comes of that is no answer to him."""
+    sandbox.add_fault(Fault.delay(20, count=1, endpoint="cert"))
+    service = await start()
+    await trio.sleep(5)
+    (before,) = (await service.report()).domains
+    assert (before.state, before.attempts) == ("requesting", 1)
+    assert (await service.renew()).json["attempts"] == 1
+    await trio.sleep(25)
+    (after,) = (await service.report()).domains
+    assert (after.state, after.attempts) == ("issued", 2)
 
 
 async def test_over_tcp_nothing_is_renewed(autojump_clock, start, sandbox):

@@ -126,11 +126,14 @@ class CertLoop:
                 if sent.ca_returns != self._context.ca_returns.count:
                     self.ca_is_back()
 
-    def renew(self, *, is_forced: bool = False) -> None:
+    def renew(self, *, is_forced: bool = False) -> int:
         """Ask now, or right after the request under way; what the CA said stands.
 
         Args:
             is_forced: for a new certificate, even if the present one is not due.
+
+        Returns:
+            How many requests there were so far, with the one under way.
         """
         is_forced = is_forced and self._mode is Mode.KEEPER  # the others only look
         self._wishes += 1
@@ -142,6 +145,7 @@ class CertLoop:
         if self._sent is None:
             self.record.skip_backoff(is_forced=is_forced)
             self.plan_again()
+        return self._attempts
 
     def tailscaled_changed(self) -> None:
         """Ask soon if the failure before may have passed with a change of tailscaled."""

@@ -117,7 +117,7 @@ class CertManager:
         self._refusal = trouble
         self._context.news.give()
 
-    def renew(self, domain: str, *, force: bool = False) -> None:
+    def renew(self, domain: str, *, force: bool = False) -> int:
         """Ask now, instead of at the end of a backoff; what the CA said, and its limits, stand.
 
         A delivery of the name that failed is tried again now, too.
@@ -130,12 +130,17 @@ class CertManager:
             domain: the name.
             force: have a new certificate issued, even if the present one is not due.
 
+        Returns:
+            The number of requests for the name so far (:attr:`DomainStatistics.attempts`), one under way
+            included: what comes of a later one is the answer.
+
         Raises:
             KeyError: the name has no cert loop.
         """
-        self._running[domain].loop.renew(is_forced=force)
+        attempts = self._running[domain].loop.renew(is_forced=force)
         for delivery in self._deliveries:
             delivery.try_again(domain)
+        return attempts
 
     def try_deliveries_again(self) -> None:
         """Try deliveries that failed now, instead of at the end of their backoff."""

@@ -9,6 +9,7 @@ import trio
 
 from ..planning import Fate, are_all_known, plan_names
 from ..settings import MEMORY, Settings
+from ..status.cleaning import clean
 from ..survey import take_survey
 from .arguments import add_run_options
 from .plain import can_show, coloured, let_all_print
@@ -50,7 +51,7 @@ def command(options: argparse.Namespace) -> int:
     else:
         _print_table(planned)
         for line in unknown:
-            print(f"This cannot be known: {line}.")
+            print(f"This cannot be known: {clean(line)}.")
         if survey.settings.state == MEMORY:
             print("Without a state folder it is not known which names are public already.")
         print(_summary(planned, is_complete=are_all_known(survey)))
@@ -83,15 +84,16 @@ def _as_json(name: PlannedName) -> dict[str, object]:
 
 
 def _print_table(planned: Sequence[PlannedName]) -> None:
-    rows = [(name.wanted.domain, "; ".join(name.wanted.sources), name) for name in planned]
+    rows = [(clean(name.wanted.domain), clean("; ".join(name.wanted.sources)), name) for name in planned]
     if not rows:
         return
     names = max(len("NAME"), *(len(domain) for domain, _, _ in rows))
     sources = max(len("FROM"), *(len(source) for _, source, _ in rows))
     print(f"{'NAME':<{names}}  {'FROM':<{sources}}  WHAT HAPPENS")
     for domain, source, name in rows:
-        text = coloured(name.text, _COLOURS[name.fate]) if name.fate in _COLOURS else name.text
-        print(f"{domain:<{names}}  {source:<{sources}}  {text}")
+        text = clean(name.text)
+        shown = coloured(text, _COLOURS[name.fate]) if name.fate in _COLOURS else text
+        print(f"{domain:<{names}}  {source:<{sources}}  {shown}")
 
 
 def _summary(planned: Sequence[PlannedName], *, is_complete: bool) -> str:

@@ -54,7 +54,8 @@ def command(options: argparse.Namespace) -> int:
     if bool(options.names) is options.all:
         raise SettingsError(["renew: say which names, or --all; see tscert-trio renew --help"])
     client = _find(options)
-    present = {each.name: each for each in client.status().domains}
+    report = client.status()
+    present = {each.name: each for each in report.domains}
     names = list(present)
     if not options.all:
         names = list(dict.fromkeys(find_name(text, list(present)) for text in options.names))
@@ -63,7 +64,9 @@ def command(options: argparse.Namespace) -> int:
     renewals = [Renewal(present[name], is_forced=options.force) for name in names]
     for renewal in renewals:
         _ask(client, renewal)
-    if options.no_wait:
+    if not renewals:
+        lines = [report.summary]  # that there is none, or that it is not known yet which there are
+    elif options.no_wait:
         lines = [f"{each.name}: asked for; see tscert-trio status" for each in renewals]
     else:
         _wait(client, renewals, are_told=not options.json)
@@ -88,7 +91,7 @@ def _find(options: argparse.Namespace) -> StatusClient:
 
 def _ask(client: StatusClient, renewal: Renewal) -> None:
     try:
-        renewal.asked_at = client.renew(renewal.name, force=renewal.is_forced)
+        renewal.asked_at, renewal.attempts = client.renew(renewal.name, force=renewal.is_forced)
     except StatusServiceError as exc:
         if exc.status != 403:
             raise

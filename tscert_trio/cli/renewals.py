@@ -9,7 +9,7 @@ import attrs
 
 from ..errors import NotACertDomainError, with_output
 from ..status.wire import to_plain
-from ..status.words import in_time, moment
+from ..status.words import NOT_ORDERED, in_time, moment
 from .telling import attempts_left, certificates_left, says_as_much
 
 if TYPE_CHECKING:
@@ -32,6 +32,13 @@ _STALE_SECONDS = 2
 _DELIVERY_SECONDS = 60
 """For so long a delivery is waited for that says nothing."""
 _TRIED_AT_ONCE = timedelta(seconds=2)
+_SOON = timedelta(seconds=90)
+"""A request that comes within so long is waited for: as one does in the last minute of a certificate."""
+_OF_ANOTHER = {
+    "guest": "To have it ordered here, leave issue = false out of its settings.",
+    "reader": "The replica that orders certificates has to renew it.",
+}
+"""What to do where nothing is ordered here, by the mode of a name."""
 
 
 @attrs.define(eq=False)
@@ -46,9 +53,11 @@ class Renewal:
     before: DomainReport
     is_forced: bool
     asked_at: datetime | None = None
+    attempts: int | None = None
+    """How many requests there were until then, one under way included; ``None``: nobody tells."""
     outcome: str | None = None
-    """``renewed``, ``issued``, ``not due``, ``failed``, ``not delivered``, ``waiting``, ``limited`` or
-    ``gone``; ``None`` while it is not over."""
+    """``renewed``, ``issued``, ``not due``, ``failed``, ``not delivered``, ``not ordered``, ``later``,
+    ``waiting``, ``limited`` or ``gone``; ``None`` while it is not over."""
     doing: str = "asked the service"
     """What is going on."""
     _after: DomainReport | None = None
@@ -85,15 +94,17 @@ class Renewal:
             self.outcome, self._text = "gone", "is no longer wanted, so no certificate is kept for it"
             return None
         self._after = report
-        is_answered = (
-            report.last_attempt_at is not None
-            and self.asked_at is not None
-            and report.last_attempt_at >= self.asked_at
-        )
-        if report.state in {"waiting", "limited"} and (is_answered or seconds >= _STALE_SECONDS):
+        is_answered = self._was_asked(report) and report.attempts != self.attempts
+        is_since = seconds >= _STALE_SECONDS
+        if report.state in {"waiting", "limited"} and (is_answered or is_since):
             self._waits(report)
-        elif is_answered and report.state not in _BUSY:
+        elif is_answered and _rests(report):
             self._ended(report, seconds)
+        elif is_since and self._is_left_alone(report, seconds):
+            if self._was_asked(report):  # by a service that has been started anew since
+                self._ended(report, seconds)
+            else:
+                self._not_asked(report)
         doing = self.doing
         if not self.is_over:
             is_late = report.state == "requesting" and seconds >= _LATE_SECONDS
@@ -117,6 +128,35 @@ class Renewal:
             "text": self._text or None,
             "domain": to_plain(self._after),
         }
+
+    def _was_asked(self, report: DomainReport) -> bool:
+        """Return whether a request has ended since the question, be it that which was under way then."""
+        at, asked_at = report.last_attempt_at, self.asked_at
+        return at is not None and asked_at is not None and at >= asked_at
+
+    def _is_left_alone(self, report: DomainReport, seconds: float) -> bool:
+        """Return whether tailscaled is not asked for it, and will not be soon."""
+        if self.asked_at is None or not _rests(report):
+            return False
+        at = report.next_attempt_at
+        if at is None:
+            return not report.is_ready
+        return at > self.asked_at + timedelta(seconds=seconds) + _SOON
+
+    def _not_asked(self, report: DomainReport) -> None:
+        """Tell that no request follows, and why."""
+        at = report.next_attempt_at
+        if at is None:
+            self._not_ordered(report, report.summary)
+            return
+        self.outcome, self._notes = "later", _notes(report.trouble)
+        self._text = f"is not asked for before {moment(at)} ({in_time(at, self._now)}): {report.summary}"
+
+    def _not_ordered(self, report: DomainReport, text: str) -> None:
+        """Tell that what was wanted is an order, and none is made here."""
+        why, note = NOT_ORDERED.get(report.mode, ""), _OF_ANOTHER.get(report.mode)
+        self.outcome, self._text = "not ordered", text if why in text else f"{why}; {text}"
+        self._notes = () if note is None else (note,)
 
     def _waits(self, report: DomainReport) -> None:
         self.outcome, self._notes = report.state, _notes(report.trouble)
@@ -161,6 +201,8 @@ class Renewal:
         elif not (is_new or self.is_forced or failed):  # an order would not mend a delivery
             text += "; --force orders a new one all the same"
         self.outcome, self._text = verb, text
+        if self.is_forced and not is_new and new is not None and report.mode in _OF_ANOTHER:
+            self._not_ordered(report, f"the present certificate is {_until(new, self._now)}")
         if failed:
             self._not_delivered(text, sorted(failed, key=lambda each: -each.level.rank))
 
@@ -195,6 +237,12 @@ class Renewal:
         assert self.asked_at is not None
         last = self._after.last_attempt_at if self._after is not None else None
         return self.asked_at if last is None else max(self.asked_at, last)
+
+
+def _rests(report: DomainReport) -> bool:
+    """Return whether no request is under way. During a look, which is no state, no next one is told."""
+    is_never_asked = report.mode == "guest" and report.next_attempt_at is None
+    return report.state not in _BUSY and (report.next_attempt_at is not None or is_never_asked)
 
 
 def _notes(trouble: Trouble | None) -> Sequence[str]:

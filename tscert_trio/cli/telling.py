@@ -32,9 +32,12 @@ def says_as_much(sentence: str, trouble: Trouble) -> bool:
 
 
 def as_sentences(*parts: str) -> str:
-    """Return parts as sentences: with a full stop, each once. None gets a capital: some begin with a name."""
+    """Return parts as sentences, each once: with a full stop, but behind a question none.
+
+    None gets a capital: some begin with a name.
+    """
     whole = [part.strip().rstrip(".") for part in dict.fromkeys(parts)]
-    return " ".join(f"{part}." for part in whole if part)
+    return " ".join(part if part.endswith(("?", "!")) else f"{part}." for part in whole if part)
 
 
 def comes_next(domain: DomainReport, now: datetime) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self, TextIO
 
 import attrs
 
+from ..status.cleaning import clean
 from ..status.report import Level
 from .plain import can_show, let_all_print
 
@@ -48,11 +49,6 @@ class Line:
     """One of rich's; a pipe has none."""
     prefix: str = ""
     prefix_style: str = ""
-
-
-def clean(text: str) -> str:
-    """Return a text in which nothing moves a terminal's cursor, on one line."""
-    return "".join(char if char.isprintable() else " " if char.isspace() else "�" for char in text)
 
 
 def is_terminal(stream: TextIO) -> bool:

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from ..survey import Survey
     from .finding import Finding
 
-__all__ = ["check_budget", "check_ca", "check_clock"]
+__all__ = ["SET_CLOCK", "check_budget", "check_ca", "check_clock"]
 
 _EARLIEST = datetime(2026, 1, 1, tzinfo=UTC)  # this program is no older
 _A_LITTLE, _MUCH = timedelta(minutes=1), timedelta(minutes=10)
 _TOO_MANY = 429
-_SET_CLOCK = "timedatectl set-ntp true"
+SET_CLOCK = "timedatectl set-ntp true"
 
 
 def check_ca(survey: Survey, look: DirectoryLook | RenewalInfoError | None) -> list[Finding]:
@@ -72,7 +72,7 @@ def check_clock(survey: Survey, look: DirectoryLook | RenewalInfoError | None) -
     """
     now = survey.now
     if now < _EARLIEST:
-        return [bad("clock", f"is wrong: it cannot be {now:%Y-%m-%d}", _SET_CLOCK)]
+        return [bad("clock", f"is wrong: it cannot be {now:%Y-%m-%d}", SET_CLOCK)]
     date = None if look is None or isinstance(look, RenewalInfoError) else look.date
     if date is None:
         return [good("clock", f"can be right ({now:%Y-%m-%d %H:%M} UTC); there is none to compare it with")]
@@ -81,8 +81,8 @@ def check_clock(survey: Survey, look: DirectoryLook | RenewalInfoError | None) -
         return [good("clock", "agrees with the CA's")]
     text = f"is {describe_duration(off)} {'ahead of' if now > date else 'behind'} the CA's"
     if off < _MUCH:
-        return [warning("clock", text, _SET_CLOCK)]
-    return [bad("clock", f"{text}: new certificates may seem not to have begun, or over", _SET_CLOCK)]
+        return [warning("clock", text, SET_CLOCK)]
+    return [bad("clock", f"{text}: new certificates may seem not to have begun, or over", SET_CLOCK)]
 
 
 async def check_budget(survey: Survey) -> list[Finding]:

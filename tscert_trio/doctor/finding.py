@@ -6,18 +6,19 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from ..status.cleaning import clean
 from ..status.report import Level
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Finding", "Level", "bad", "good", "one_block_a_name", "warning"]
+__all__ = ["Finding", "Level", "bad", "good", "one_block_a_name", "sentence", "warning"]
 
 _NAME = "name "
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    return clean(" ".join(text.split()))
 
 
 @attrs.frozen
@@ -25,10 +26,10 @@ class Finding:
     """One thing that was looked at."""
 
     level: Level
-    check: str
+    check: str = attrs.field(converter=_one_line)
     """What was looked at, in a word or two."""
     text: str = attrs.field(converter=_one_line)
-    """What was found, on one line."""
+    """What was found, on one line; nothing in it moves a terminal's cursor, whoever said it."""
     remedy: str | None = attrs.field(default=None, converter=attrs.converters.optional(_one_line))
     """What to do; a command where there is one."""
 
@@ -48,6 +49,11 @@ def bad(check: str, text: str, remedy: str | None = None) -> Finding:
     return Finding(Level.BAD, check, text, remedy)
 
 
+def sentence(text: str) -> str:
+    """Return a text with a full stop at its end, unless it asks or calls."""
+    return text if text.endswith(("?", "!")) else f"{text.rstrip('.')}."
+
+
 def one_block_a_name(findings: Sequence[Finding]) -> list[Finding]:
     """Return findings, those of one wanted name made one: the worst level, all texts, all remedies."""
     blocks: dict[object, Finding] = {}
@@ -58,7 +64,7 @@ def one_block_a_name(findings: Sequence[Finding]) -> list[Finding]:
 
 
 def _both(first: Finding, second: Finding) -> Finding:
-    text = f"{first.text.rstrip('.')}. {second.text[0].upper()}{second.text[1:]}"
+    text = f"{sentence(first.text)} {second.text[0].upper()}{second.text[1:]}"
     level = max(first.level, second.level, key=lambda level: level.rank)
     return Finding(level, first.check, text, _both_remedies(first.remedy, second.remedy))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
@@ -110,11 +111,11 @@ def _service_link(check: str, name: WantedName, service: str, survey: Survey, su
     its_name = f"{service.removeprefix('svc:')}.{suffix}"
     if name.domain != its_name:
         text = f"stands in the serve config of {service}, whose name is {its_name}"
-        return bad(check, text, f"tailscale serve get-config --service={service} -")
+        return bad(check, text, f"tailscale serve get-config --service={shlex.quote(service)} -")
     if advertised is not None and service not in advertised:
         why = _DEADLOCK if _is_in_kubernetes(survey.environ) else ""
         text = f"is not a CertDomain: this node does not advertise {service}{why}"
-        return bad(check, text, f"tailscale serve advertise {service}")
+        return bad(check, text, f"tailscale serve advertise {shlex.quote(service)}")
     if approved is not None and service not in approved:
         text = f"is not a CertDomain: this node advertises {service}, and is not approved as its host"
         return bad(check, text, f"approve it at {_SERVICES_PAGE}, or by autoApprovers in the policy file")

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import os
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
-import attrs
-
-from ..errors import AccessDeniedError, LocalAPIError
-from ..localapi import LocalClient
-from ..schedule import may_look
+from ..errors import AccessDeniedError
+from ..planning import is_cert_domain
 from .finding import bad, good, warning
-from .state import name_of
+from .state import name_of, user_of
 
 if TYPE_CHECKING:
     from ..survey import Survey
     from .finding import Finding
 
 __all__ = ["check_permission"]
-
-_A_SECOND = timedelta(seconds=1)
-_PATIENCE = timedelta(seconds=5)
 
 
 async def check_permission(survey: Survey) -> list[Finding]:
@@ -32,14 +25,14 @@ async def check_permission(survey: Survey) -> list[Finding]:
     name = name_of(me)
     if (why := _why_allowed(survey, me, name)) is not None:
         return [good(check, f"this user, {name}, {why} and may ask for certificates")]
-    denied = await _is_denied(survey)
-    if denied is False:
-        return [good(check, f"this user, {name}, may ask for certificates")]
+    may = _does_the_service(survey, me)
+    if may:
+        return [good(check, f"this user, {name}, may ask for certificates, as the running service does")]
     remedy = (
         f"sudo tailscale set --operator={name}; or TS_PERMIT_CERT_UID={name} in /etc/default/tailscaled and "
         "systemctl restart tailscaled"
     )
-    if denied:
+    if may is False:
         return [bad(check, f"this user, {name}, may not ask for certificates", remedy)]
     text = (
         f"this user, {name}, is neither root nor operator; whether TS_PERMIT_CERT_UID names it cannot be "
@@ -58,22 +51,21 @@ def _why_allowed(survey: Survey, me: int, name: str) -> str | None:
     return None
 
 
-async def _is_denied(survey: Survey) -> bool | None:
-    """Look at a certificate that tailscaled has, which orders nothing (rule 9); ``None``: there is none."""
-    memories, listed = survey.memories, survey.cert_domains or ()
-    for record in () if memories is None else memories.records.values():
-        seen = attrs.evolve(record, looked_at=survey.now)
-        if record.domain not in listed or not may_look(seen, survey.now):
-            continue
-        async with LocalClient(survey.settings.socket) as client:
-            try:
-                await client.cert(record.domain, min_validity=_A_SECOND, patience=_PATIENCE)
-            except AccessDeniedError:
-                return True
-            except LocalAPIError:
-                return None
-            return False
-    return None
+def _does_the_service(survey: Survey, me: int) -> bool | None:
+    """Return whether a service of this user was let ask this tailscaled; ``None``: there is none that tells.
+
+    A look of our own would tell, too, and be an order where tailscaled has lost what the journal knows.
+    """
+    running, listed = survey.running, survey.cert_domains or frozenset()
+    if running is None or running.process is None or user_of(running.process) != me:
+        return None
+    asked = [each for each in running.report.domains if each.attempts and is_cert_domain(each.name, listed)]
+    if any(each.trouble is None and each.is_ready for each in asked):
+        return True
+    denied = any(
+        each.trouble is not None and each.trouble.kind == AccessDeniedError.__name__ for each in asked
+    )
+    return False if denied else None
 
 
 def _owner_of_socket(survey: Survey) -> int | None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..survey import Survey
     from .finding import Finding
 
-__all__ = ["check_service", "check_state", "name_of"]
+__all__ = ["check_service", "check_state", "name_of", "user_of"]
 
 _ANOTHER = "give a folder of this user's with --state"
 
@@ -63,7 +63,7 @@ async def check_service(survey: Survey) -> list[Finding]:
     if holder == 0:
         text = "whether the service runs cannot be told by this user, nor as which process"
         return [warning("service", text, "sudo tscert-trio doctor")]
-    user = _user_of(holder)
+    user = user_of(holder)
     if user is None or user == me:
         return [good("service", f"runs as process {holder}")]
     name = name_of(user)
@@ -81,7 +81,8 @@ def _journal_trouble(text: str) -> Finding:
     return bad("journal", text, "tscert-trio run sets a damaged one aside; --state gives another folder")
 
 
-def _user_of(process: int) -> int | None:
+def user_of(process: int) -> int | None:
+    """Return the number of a process's user; ``None`` where this platform does not tell."""
     try:
         return Path(f"/proc/{process}").stat().st_uid
     except OSError:

@@ -7,7 +7,7 @@ import http.client
 import json
 import socket
 import struct
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from urllib.parse import quote, urlencode
 
 from ..errors import NoStatusServiceError, StatusServiceError
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     import attrs
 
-__all__ = ["StatusClient", "reach"]
+__all__ = ["AskedFor", "StatusClient", "reach"]
 
 _T = TypeVar("_T", bound="attrs.AttrsInstance")
 
@@ -35,6 +35,16 @@ _START = (
 )
 _HANGS = "Look at its log (journalctl -u tscert-trio), and restart it."
 _NO_SERVICE = "Check the path: something else may listen there, or a service that is newer than this command."
+
+
+class AskedFor(NamedTuple):
+    """That a renewal was asked for."""
+
+    at: datetime
+    """When the service took note of it."""
+    attempts: int | None
+    """Requests for the name until then, one under way included: what comes of a later one is the answer.
+    ``None``: an older service, which does not tell."""
 
 
 def reach(paths: Sequence[Path]) -> StatusClient:
@@ -126,8 +136,8 @@ class StatusClient:
         given = {key: value for key, value in query.items() if value is not None}
         return self._parse(self.fetch(f"/api/v1/events?{urlencode(given)}"), EventList)
 
-    def renew(self, name: str, *, force: bool = False) -> datetime:
-        """Have the certificate of a name asked for now; return when the service took note of that.
+    def renew(self, name: str, *, force: bool = False) -> AskedFor:
+        """Have the certificate of a name asked for now; return by what the answer is known.
 
         Args:
             name: which.
@@ -139,8 +149,10 @@ class StatusClient:
         """
         body = self._fetch_named(name, "/renew", json.dumps({"force": force}).encode())
         try:
-            return to_moment(json.loads(body)["asked_at"])
-        except (ValueError, LookupError, TypeError):
+            fields = json.loads(body)
+            attempts = fields.get("attempts")
+            return AskedFor(to_moment(fields["asked_at"]), None if attempts is None else int(attempts))
+        except (ValueError, LookupError, TypeError, AttributeError):
             raise self._strange("no time") from None
 
     def fetch(self, target: str, body: bytes | None = None) -> bytes:

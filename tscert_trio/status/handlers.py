@@ -187,13 +187,14 @@ def renew(context: StatusContext, request: Request, name: str) -> Response:
     is_forced = _is_forced(request.body)
     if is_forced is None:
         return error(400, "the body is not what is taken here", 'send {"force": false}')
+    manager = context.manager
     try:
-        asked_at = context.manager.clock()
-        context.manager.renew(name, force=is_forced)
+        asked_at = manager.clock()
+        attempts = manager.renew(name, force=is_forced)
     except KeyError:
         return _no_such_name(context, request, name)
-    body = json.dumps({"version": 1, "asked_at": to_plain(asked_at)}).encode()
-    return respond(202, body, JSON)
+    fields = {"version": 1, "asked_at": to_plain(asked_at), "attempts": attempts}
+    return respond(202, json.dumps(fields).encode(), JSON)
 
 
 def _is_forced(body: bytes) -> bool | None:
