@@ -309,10 +309,12 @@ def test_config_show_writes_a_file_that_says_the_same(tmp_path):
     assert settings[0] == settings[1]
 
 
-def test_config_show_shows_a_path_of_whatever_bytes(tmp_path):
+def test_a_path_that_is_no_utf_8_is_refused_in_a_line_that_can_be_printed(tmp_path):
+    """Answers and journal could not hold it."""
     result = run("config", "show", "--socket", os.fsdecode(b"/\xff"), cwd=tmp_path)
-    assert result.returncode == 0
-    assert 'socket = "/\\udcff"' in result.stdout
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "--socket: '/\\udcff' is no UTF-8" in result.stderr
+    assert result.stderr.count("\n") == 1
 
 
 def test_a_reader_that_has_had_enough_is_no_error_to_show(tmp_path, tailscaled):

@@ -147,6 +147,16 @@ async def test_a_name_for_which_nothing_is_ordered_and_that_has_no_certificate_i
     assert box.remedy.startswith("leave issue = false out of its settings")
 
 
+async def test_a_journal_that_the_service_cannot_write_is_told_though_it_can_be_read(sandbox, tmp_path):
+    why = (
+        "the journal /j cannot be written (disk full): a restart would not know; see whether its disk is full"
+    )
+    _, findings = await look_beside(sandbox, tmp_path, domain(BOX), journal_trouble=why)
+    (found,) = (each for each in findings if each.check == "journal")
+    assert (found.level, found.remedy) == (Level.WARNING, "see whether its disk is full")
+    assert found.text == "/j cannot be written (disk full): a restart would not know"
+
+
 async def test_what_is_wrong_with_a_delivery_only_is_told_once(sandbox, tmp_path):
     well = domain(BOX, leaf=facts((BOX,), NOW - timedelta(days=10), timedelta(days=90)))
     failing = delivery(BOX, error="away")

@@ -14,6 +14,8 @@ from ..targets import look_writable
 from .finding import bad, good, warning
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ..survey import Survey
     from .finding import Finding
 
@@ -26,7 +28,8 @@ async def check_state(survey: Survey) -> list[Finding]:
     """See that what a restart is to know can be written and read."""
     folder = survey.settings.state
     if folder == MEMORY:
-        return [warning("state", "is kept in memory: a restart knows nothing", "--state PATH")]
+        kept = warning("state", "is kept in memory: a restart knows nothing", "--state PATH")
+        return [kept, *_of_journal(survey)]
     findings = []
     if survey.holder is None:
         try:
@@ -40,13 +43,7 @@ async def check_state(survey: Survey) -> list[Finding]:
         findings.append(warning("state", text, "run this as root, or as the service's user"))
     else:
         findings.append(good("state", f"the folder {folder} is in use"))
-    if survey.memories is not None:
-        count = len(survey.memories.records)
-        text = f"can be read: {count} name{'' if count == 1 else 's'} in it"
-        findings.append(good("journal", text))
-    elif survey.journal_trouble is not None:
-        findings.append(_journal_trouble(survey.journal_trouble))
-    return findings
+    return [*findings, *_of_journal(survey)]
 
 
 async def check_service(survey: Survey) -> list[Finding]:
@@ -70,6 +67,19 @@ async def check_service(survey: Survey) -> list[Finding]:
     text = f"runs as process {holder} of {name}, and this as {name_of(me)}: what may be written differs"
     again = shlex.join(["sudo", "-u", name, "tscert-trio", "doctor", "--state", str(survey.settings.state)])
     return [warning("service", text, again)]
+
+
+def _of_journal(survey: Survey) -> Iterator[Finding]:
+    """Yield what is known of the journal: of a service that cannot write it, that it says so."""
+    unwritten = None if survey.running is None else survey.running.report.journal_trouble
+    if unwritten is not None:
+        what, _, remedy = unwritten.partition("; ")
+        yield warning("journal", what.removeprefix("the journal "), remedy)
+    elif survey.memories is not None:
+        count = len(survey.memories.records)
+        yield good("journal", f"can be read: {count} name{'' if count == 1 else 's'} in it")
+    elif survey.journal_trouble is not None:
+        yield _journal_trouble(survey.journal_trouble)
 
 
 def _journal_trouble(text: str) -> Finding:

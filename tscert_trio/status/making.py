@@ -122,6 +122,7 @@ def make_report(
             for each in statistics.sources
         ),
         is_told=statistics.is_complete,
+        journal_trouble=statistics.journal_trouble,
     )
 
 

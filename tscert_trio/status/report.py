@@ -288,6 +288,8 @@ class StatusReport:
     """Where the wanted names come from; none from the journal."""
     is_told: bool
     """Whether it is known which names are wanted, from every source."""
+    journal_trouble: str | None = None
+    """Why what happens is not written to the journal just now, with what to do; ``null`` where it is."""
 
     @property
     def names(self) -> list[str]:
