@@ -6,10 +6,11 @@ Nothing in an answer is secret, so its length gives nothing away (the BREACH att
 from __future__ import annotations
 
 import gzip
-import re
 from typing import TYPE_CHECKING
 
 import attrs
+
+from .weights import weight_of
 
 if TYPE_CHECKING:
     from ..http_server import Response
@@ -20,7 +21,6 @@ _SMALLEST = 1024
 """Bytes; what is shorter fits into a packet as it is."""
 _LEVEL = 1
 """The cert loops stand still meanwhile, and more saves little."""
-_REFUSED = re.compile(r"q=0(\.0{0,3})?", re.ASCII)
 
 
 def accepts_gzip(accept_encoding: str) -> bool:
@@ -31,8 +31,8 @@ def accepts_gzip(accept_encoding: str) -> bool:
     """
     taken = {}
     for part in accept_encoding.lower().split(","):
-        coding, _, weight = part.partition(";")
-        taken[coding.strip()] = _REFUSED.fullmatch(weight.strip()) is None
+        coding, *parameters = (each.strip() for each in part.split(";"))
+        taken[coding] = weight_of(parameters) != 0
     return taken.get("gzip", taken.get("*", False))
 
 

@@ -7,10 +7,11 @@ Written by hand, since a scrape of thousands of names takes a seventh of the tim
 from __future__ import annotations
 
 import enum
-import re
 from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
+
+from .weights import weight_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,7 +25,6 @@ _CONTENT_TYPES = {
     True: f"{_OPEN_METRICS}; version=1.0.0; charset=utf-8",
     False: "text/plain; version=0.0.4; charset=utf-8",
 }
-_WEIGHT = re.compile(r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)", re.ASCII)
 
 
 class Kind(enum.Enum):
@@ -112,7 +112,7 @@ def negotiate(accept: str) -> bool:
     is_named, open_weight, text_weight, any_weight = False, 0.0, None, 0.0
     for part in accept.lower().split(","):
         kind, *parameters = (each.strip() for each in part.split(";"))
-        weight = _weight(parameters)
+        weight = weight_of(parameters)
         if weight is None:
             continue
         version = next((each[8:].strip('"') for each in parameters if each.startswith("version=")), None)
@@ -125,12 +125,3 @@ def negotiate(accept: str) -> bool:
     return (
         is_named and open_weight > 0 and open_weight >= (any_weight if text_weight is None else text_weight)
     )
-
-
-def _weight(parameters: Sequence[str]) -> float | None:
-    """Return how much something is wanted, from 0 to 1; ``None`` where that makes no sense."""
-    given = [each for each in parameters if each.startswith("q=")]
-    if not given:
-        return 1.0
-    match = _WEIGHT.fullmatch(given[0])
-    return float(match[1]) if match else None
