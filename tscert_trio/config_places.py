@@ -1,4 +1,4 @@
-"""Where a configuration file is, and what it says in texts: for commands that start fast."""
+"""Where a configuration file is, and what it says of places: for commands that start fast."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["default_config_files", "read_texts"]
+__all__ = ["MEMORY", "NO_SOCKET", "default_config_files", "read_texts"]
+
+MEMORY = Path(":memory:")
+"""As the state folder: nothing is written down."""
+NO_SOCKET = Path("none")
+"""As the status socket: there is none."""
 
 _FILE = "config.toml"
 _SYSTEM_FILE = Path("/etc/tscert-trio.toml")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from .config_file import ConfigFile, read_config_file
+from .config_places import MEMORY, NO_SOCKET
 from .errors import SettingsError
 from .journal import default_state_folder
 from .localapi import ISSUE_TIMEOUT, default_socket_path
@@ -24,12 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = ["MEMORY", "NO_SOCKET", "Settings"]
-
-MEMORY = Path(":memory:")
-"""As :attr:`Settings.state`: nothing is written down."""
-
-NO_SOCKET = Path("none")
-"""As :attr:`Settings.status_socket`: there is none."""
 
 _JITTER = 0.1
 _PLACES_FROM_ENVIRON = {"config_file", "state", "status_socket"}

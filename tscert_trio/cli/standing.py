@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from ..config_places import read_texts
+from ..config_places import MEMORY, NO_SOCKET, read_texts
 from ..errors import NoStatusServiceError, StateError
 from ..status.client import StatusClient, reach
 from ..status.place import status_sockets
@@ -23,8 +23,6 @@ __all__ = ["add_socket", "add_state", "ask", "find_service", "read_detail", "rea
 
 _T = TypeVar("_T")
 
-_NONE = "none"
-_MEMORY = ":memory:"
 _SYSTEM_STATE = Path("/var/lib/tscert-trio")
 
 
@@ -56,9 +54,9 @@ def find_service(options: argparse.Namespace) -> StatusClient:
         NoStatusServiceError: nobody listens, or this user may not ask.
     """
     if given := options.status_socket or os.environ.get("TSCERT_STATUS_SOCKET"):
-        return reach([] if given == _NONE else [Path(given)])
+        return reach([] if given == str(NO_SOCKET) else [Path(given)])
     given = read_texts().get("status_socket")
-    if given == _NONE:
+    if given == str(NO_SOCKET):
         return reach([])
     usual = status_sockets()
     return reach(list(dict.fromkeys([Path(given), *usual])) if given else usual)
@@ -124,7 +122,7 @@ def _state_folder(options: argparse.Namespace) -> Path:
     from ..journal import default_state_folder
 
     given = options.state or os.environ.get("TSCERT_STATE") or read_texts().get("state")
-    if given == _MEMORY:
+    if given == str(MEMORY):
         raise StateError("there is no journal: the state folder is :memory:")
     if given:
         return Path(given)
