@@ -6,7 +6,6 @@ here, that is told first.
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -19,7 +18,7 @@ from ..status.client import reach
 from ..status.place import status_sockets
 from ..survey import RunningService
 from .arguments import add_run_options
-from .plain import can_show, coloured, let_all_print
+from .plain import can_show, coloured, let_all_print, print_json
 
 if TYPE_CHECKING:
     import argparse
@@ -51,7 +50,7 @@ def command(options: argparse.Namespace) -> int:
     findings = trio.run(partial(examine, settings, faults=faults, running=_running(settings)))
     let_all_print()
     if options.json:
-        print(json.dumps([_as_json(finding) for finding in findings], indent=2, ensure_ascii=not can_show()))
+        print_json([_as_json(finding) for finding in findings], indent=2)
     else:
         for finding in findings:
             _print(finding)

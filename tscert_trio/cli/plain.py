@@ -34,16 +34,16 @@ def can_show(stream: TextIO | None = None) -> bool:
         return False
 
 
-def as_json(value: object, stream: TextIO | None = None) -> str:
-    """Return JSON on one line that standard output, or another stream, takes as it is."""
-    text = json.dumps(value, ensure_ascii=not can_show(stream))
+def as_json(value: object, stream: TextIO | None = None, *, indent: int | None = None) -> str:
+    """Return JSON that standard output, or another stream, takes as it is: on one line, or indented."""
+    text = json.dumps(value, ensure_ascii=not can_show(stream), indent=indent)
     return _OF_A_TERMINAL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
-def print_json(value: object) -> None:
-    """Print JSON on one line."""
+def print_json(value: object, *, indent: int | None = None) -> None:
+    """Print JSON, on one line or indented."""
     let_all_print()  # half of a character is escaped as in JSON
-    print(as_json(value))
+    print(as_json(value, indent=indent))
 
 
 def coloured(text: str, colour: str) -> str:

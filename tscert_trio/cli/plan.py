@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import trio
@@ -12,7 +11,7 @@ from ..settings import MEMORY, Settings
 from ..status.cleaning import clean
 from ..survey import take_survey
 from .arguments import add_run_options
-from .plain import can_show, coloured, let_all_print
+from .plain import coloured, let_all_print, print_json
 
 if TYPE_CHECKING:
     import argparse
@@ -46,8 +45,7 @@ def command(options: argparse.Namespace) -> int:
     unknown = _unknown(survey)
     let_all_print()
     if options.json:
-        answer = {"names": [_as_json(name) for name in planned], "unknown": unknown}
-        print(json.dumps(answer, indent=2, ensure_ascii=not can_show()))
+        print_json({"names": [_as_json(name) for name in planned], "unknown": unknown}, indent=2)
     else:
         _print_table(planned)
         for line in unknown:
