@@ -86,7 +86,8 @@ def is_recalled(leaf: Certificate, window: RenewalWindow | None, now: datetime) 
     """Return whether the CA wants a certificate replaced now, well before its time.
 
     So it says that it will revoke it, perhaps within a day (RFC 9773, section 1; Let's Encrypt, "An
-    Engineer's Guide to Integrating ARI").
+    Engineer's Guide to Integrating ARI"). Its usual windows lie around the time at which a certificate is due
+    without one; one that ended more than a twentieth of the life before that is none of these.
 
     Args:
         leaf: the certificate.
