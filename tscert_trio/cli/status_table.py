@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import end_of
 from ..status.report import Level
-from ..status.words import in_time, moment
+from ..status.words import capital, in_time, moment
 from .telling import as_sentences, comes_next, says_as_much
 from .terminal import MARKS, STYLES, Line
 
@@ -132,7 +132,7 @@ def _why_on_a_line(domain: DomainReport, report: StatusReport) -> str:
         why = [*said, trouble.meaning, trouble.remedy]
     if targets and targets[0].startswith(domain.summary):
         return as_sentences(*targets, *why)
-    return as_sentences(f"{domain.summary[:1].upper()}{domain.summary[1:]}", *why, *targets)
+    return as_sentences(capital(domain.summary), *why, *targets)
 
 
 def _of_targets(domain: DomainReport) -> Iterator[str]:

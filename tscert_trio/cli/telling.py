@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..status.words import in_time
+from ..status.words import in_time, sentence
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -20,24 +20,20 @@ _FACTS = ("this node's CertDomains",)
 """What a reason may say that the sentence before it has said."""
 
 
-def says_as_much(sentence: str, trouble: Trouble) -> bool:
-    """Return whether a sentence says what the text of a trouble says, and that no more.
+def says_as_much(said: str, trouble: Trouble) -> bool:
+    """Return whether what was said says what the text of a trouble says, and that no more.
 
     Args:
-        sentence: how a name is.
+        said: how a name is.
         trouble: why.
     """
     text = trouble.text.rstrip(".")
-    return text in sentence or any(fact in sentence and text.endswith(fact) for fact in _FACTS)
+    return text in said or any(fact in said and text.endswith(fact) for fact in _FACTS)
 
 
 def as_sentences(*parts: str) -> str:
-    """Return parts as sentences, each once: with a full stop, but behind a question none.
-
-    None gets a capital: some begin with a name.
-    """
-    whole = [part.strip().rstrip(".") for part in dict.fromkeys(parts)]
-    return " ".join(part if part.endswith(("?", "!")) else f"{part}." for part in whole if part)
+    """Return parts as sentences, each once. None gets a capital: some begin with a name."""
+    return " ".join(sentence(part) for part in dict.fromkeys(parts) if part.strip().rstrip("."))
 
 
 def comes_next(domain: DomainReport, now: datetime) -> str:

@@ -8,11 +8,12 @@ import attrs
 
 from ..status.cleaning import clean
 from ..status.report import Level
+from ..status.words import capital, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Finding", "Level", "bad", "good", "one_block_a_name", "sentence", "warning"]
+__all__ = ["Finding", "Level", "bad", "good", "one_block_a_name", "warning"]
 
 _NAME = "name "
 
@@ -49,11 +50,6 @@ def bad(check: str, text: str, remedy: str | None = None) -> Finding:
     return Finding(Level.BAD, check, text, remedy)
 
 
-def sentence(text: str) -> str:
-    """Return a text with a full stop at its end, unless it asks or calls."""
-    return text if text.endswith(("?", "!")) else f"{text.rstrip('.')}."
-
-
 def one_block_a_name(findings: Sequence[Finding]) -> list[Finding]:
     """Return findings, those of one wanted name made one: the worst level, all texts, all remedies."""
     blocks: dict[object, Finding] = {}
@@ -64,7 +60,7 @@ def one_block_a_name(findings: Sequence[Finding]) -> list[Finding]:
 
 
 def _both(first: Finding, second: Finding) -> Finding:
-    text = f"{sentence(first.text)} {second.text[0].upper()}{second.text[1:]}"
+    text = f"{sentence(first.text)} {capital(second.text)}"
     level = max(first.level, second.level, key=lambda level: level.rank)
     return Finding(level, first.check, text, _both_remedies(first.remedy, second.remedy))
 

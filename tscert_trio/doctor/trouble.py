@@ -9,9 +9,9 @@ from ..planning import wanted_names
 from ..serve_config import some_of
 from ..statistics import DeliveryStatistics
 from ..status.judging import judge_delivery
-from ..status.words import in_time, moment
+from ..status.words import capital, in_time, moment, sentence
 from .ca import SET_CLOCK
-from .finding import Finding, Level, bad, sentence
+from .finding import Finding, Level, bad
 from .names import UNLISTED_REMEDY, is_missing, remedy_of_unlisted
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def _failure(
     """
     text, why = f"{sentence(str(error))} {error.meaning}", _why_without(record.leaf, survey)
     if record.leaf is not None:
-        text += f" {_good_until(record.leaf.not_after)}" if why is None else f" {_capital(sentence(why))}"
+        text += f" {_good_until(record.leaf.not_after)}" if why is None else f" {capital(sentence(why))}"
     if not is_wanted:
         text += " Whether it is still wanted is not known, since the serve config is not."
     level = Level.BAD if is_wanted and why is not None else Level.WARNING
@@ -158,10 +158,6 @@ def _remedy_without(domain: str, leaf: Certificate | None, survey: Survey) -> st
     if of_its_mode is not None:
         return of_its_mode
     return _START if survey.holder is None else f"tscert-trio status {domain}"
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def _good_until(end: datetime) -> str:

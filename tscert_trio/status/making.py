@@ -23,7 +23,7 @@ from .report import (
     Trouble,
     WindowReport,
 )
-from .words import harmless_while_all_are_well, sentence_of_all, worst_of
+from .words import capital, harmless_while_all_are_well, sentence_of_all, worst_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -91,7 +91,7 @@ def make_report(
             summary = f"{source_trouble.rstrip('.')}. {summary}"
     if (unwritten := statistics.journal_trouble) is not None:
         level = worst_of((level, Level.WARNING))
-        summary = f"{unwritten[0].upper()}{unwritten[1:]}. {summary}"
+        summary = f"{capital(unwritten)}. {summary}"
     if not statistics.is_complete:
         level = worst_of((level, Level.NOTICE))
         unknown = [each.name for each in statistics.sources if not each.is_known and each.trouble is None]

@@ -14,7 +14,18 @@ if TYPE_CHECKING:
 
     from .report import DomainReport
 
-__all__ = ["NOT_ORDERED", "in_time", "moment", "of_names", "sentence_of_all", "span"]
+__all__ = [
+    "NOT_ORDERED",
+    "capital",
+    "harmless_while_all_are_well",
+    "in_time",
+    "moment",
+    "of_names",
+    "sentence",
+    "sentence_of_all",
+    "span",
+    "worst_of",
+]
 
 NOT_ORDERED = {
     "reader": "not ordered here: this replica only reads",
@@ -46,6 +57,17 @@ def in_time(at: datetime, now: datetime) -> str:
 def moment(at: datetime) -> str:
     """Return a moment as people read it, in the zone of this machine."""
     return f"{at.astimezone():%Y-%m-%d %H:%M %Z}"
+
+
+def capital(text: str) -> str:
+    """Return a text that begins with a capital; for words of ours only, not where others' or a name begin."""
+    return f"{text[:1].upper()}{text[1:]}"
+
+
+def sentence(text: str) -> str:
+    """Return a text with a full stop at its end, unless it asks or calls."""
+    whole = text.strip().rstrip(".")
+    return whole if whole.endswith(("?", "!")) else f"{whole}."
 
 
 def of_names(count: int, total: int, one: str = "is", many: str = "are") -> str:
