@@ -20,6 +20,7 @@ from tscert_trio import (
     IssuanceTimeoutError,
     LocalAPIError,
     LocalClient,
+    NoAnswerError,
     NotACertDomainError,
     ProtocolError,
     RateLimitedError,
@@ -161,7 +162,7 @@ async def test_a_query_without_an_answer_ends_after_ten_seconds_and_the_grace(au
     async def handler(stream):
         await trio.sleep_forever()
 
-    with pytest.raises(LocalAPIError, match=r"no answer within 10s$"):
+    with pytest.raises(NoAnswerError, match=r"no answer within 10s$"):
         await ask(handler, lambda client: client.status())
     assert trio.current_time() == 15
 

@@ -16,6 +16,7 @@
      ├─ RenewalInfoError        the CA does not say when to renew
      └─ LocalAPIError           tailscaled did not do what was asked
          ├─ UnreachableError        nobody listens on the socket, or tailscaled is still starting
+         ├─ NoAnswerError           tailscaled hangs: a query was not answered in time
          ├─ AccessDeniedError       tailscaled does not let this user ask
          ├─ NotACertDomainError     the name is not among the node's CertDomains
          ├─ ReadOnlyStoreError      this replica may read certificates, not issue them
@@ -194,6 +195,13 @@ class UnreachableError(LocalAPIError):
         "socket with --socket or TS_SOCKET."
     )
     passes_with_tailscaled = True
+
+
+class NoAnswerError(LocalAPIError):
+    """No answer to a query in time; to a request for a certificate that is an :exc:`IssuanceTimeoutError`."""
+
+    meaning = "tailscaled hangs, or is still starting."
+    remedy = "Usually passes by itself; if not, tailscaled's log says what it waits for."
 
 
 class AccessDeniedError(LocalAPIError):

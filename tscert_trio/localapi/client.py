@@ -20,6 +20,7 @@ from ..errors import (
     IssuanceError,
     IssuanceTimeoutError,
     LocalAPIError,
+    NoAnswerError,
     ProtocolError,
     ServeConfigError,
     UnreachableError,
@@ -217,7 +218,7 @@ class LocalClient:
             if was_sent and trio.current_time() - asked_at > _QUICK_SECONDS:
                 raise ConnectionLostError(str(exc)) from None
             raise
-        except _NoAnswerError as exc:
+        except NoAnswerError as exc:
             raise IssuanceTimeoutError(f"{exc} ({describe_duration(patience)})") from None
         except IssuanceTimeoutError as exc:
             if trio.current_time() - asked_at < patience.total_seconds():
@@ -245,12 +246,12 @@ class LocalClient:
         try:
             async with self._open(target, _QUERY_PATIENCE) as response:
                 yield response
-        except (IssuanceTimeoutError, _NoAnswerError) as exc:
+        except (IssuanceTimeoutError, NoAnswerError) as exc:
             text = str(exc)
             if trio.current_time() - began >= _QUERY_PATIENCE.total_seconds():
                 patience = describe_duration(_QUERY_PATIENCE)
                 text = f"tailscaled on {self.socket_path}: no answer within {patience}"
-            raise _NoAnswerError(text, status=exc.status) from None
+            raise NoAnswerError(text, status=exc.status) from None
 
     @asynccontextmanager
     async def _open(self, target: str, patience: timedelta | None) -> AsyncIterator[httpx.Response]:
@@ -300,19 +301,12 @@ class LocalClient:
         try:
             yield
         except httpx.ReadTimeout as exc:
-            raise _NoAnswerError(f"tailscaled on {self.socket_path}: {exc}") from None
+            raise NoAnswerError(f"tailscaled on {self.socket_path}: {exc}") from None
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ReadError) as exc:
             error = AccessDeniedError if isinstance(exc.__cause__, PermissionError) else UnreachableError
             raise error(f"tailscaled's socket {self.socket_path}: {exc}") from None
         except httpx.RemoteProtocolError as exc:
             raise ProtocolError(f"tailscaled on {self.socket_path}: {exc}") from None
-
-
-class _NoAnswerError(LocalAPIError):
-    """No answer to a query in time; to a request for a certificate that is an IssuanceTimeoutError."""
-
-    meaning = "tailscaled hangs, or is still starting."
-    remedy = "Usually passes by itself; if not, tailscaled's log says what it waits for."
 
 
 class _Pieces:
